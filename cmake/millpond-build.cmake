@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+# Flags that every target of this build shares, as the interface target millpond_warnings, and the sanitizers.
+
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_library(millpond_warnings INTERFACE)
+target_compile_options(millpond_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes
+  $<$<BOOL:${MILLPOND_WERROR}>:-Werror>)
+
+# ThreadSanitizer sees nothing through inline assembly: MILLPOND_TSAN makes the atomics compiler builtins.
+if(MILLPOND_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+elseif(MILLPOND_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_compile_definitions(MILLPOND_TSAN=1)
+  add_link_options(-fsanitize=thread)
+elseif(MILLPOND_SANITIZE)
+  message(FATAL_ERROR "MILLPOND_SANITIZE is '${MILLPOND_SANITIZE}'; set it to address, to thread or to nothing")
+endif()

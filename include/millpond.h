@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MILLPOND_H
+#define MILLPOND_H
+
+/* millpond: one cache file, mapped by every process of a machine.
+ *
+ * A pond is a file of fixed size that holds keys and values. Every worker of a pool or of a pre-fork server maps it. A read takes
+ * no lock, makes no system call and never waits for a writer, alive or dead. Writers hold a robust mutex that lives in the file,
+ * one of several. Any process may be killed at any instruction; the others go on and nothing acknowledged is lost.
+ *
+ *     #include <millpond.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void) {
+ *         struct millpond_options options = MILLPOND_OPTIONS_INIT;
+ *         struct millpond *pond;
+ *         char errmsg[MILLPOND_ERRMSG_BYTES], value[64];
+ *         size_t value_bytes;
+ *         options.size_bytes = 64 << 20;
+ *         options.flags = MILLPOND_CREATE;
+ *         if (millpond_open(&pond, "app.pond", &options, errmsg) != 0) { fprintf(stderr, "%s\n", errmsg); return 1; }
+ *         millpond_set(pond, "user:1", 6, "alice", 5, 0);
+ *         if (millpond_get(pond, "user:1", 6, value, sizeof value, &value_bytes) == MILLPOND_OK)
+ *             printf("%.*s\n", (int)value_bytes, value);
+ *         millpond_close(pond);
+ *     }
+ *
+ * Caveats, before the functions:
+ *
+ * - It is a cache. When the file is full, entries that are used least leave. An entry that must not be lost belongs elsewhere too.
+ * - fork: a handle opened before fork works in every child, at once and at the same time. Open it in the master, use it in the workers.
+ * - Threads: every function may be called from any number of threads on one handle, but millpond_close.
+ * - Signals: no function is safe inside a signal handler. A call made from a handler that interrupted a writing call of the same
+ *   thread returns MILLPOND_ERR_REENTERED and changes nothing.
+ * - A killed writer: the next writer of that part of the file repairs what was half done, by itself, in bounded time.
+ * - A stopped writer (SIGSTOP, a debugger): readers do not notice; writers wait for lock_timeout_ms at the most, then MILLPOND_ERR_BUSY.
+ * - Trust: whoever may write the file must be trusted by everyone who writes it, because a lock in a shared mapping names memory of
+ *   the process that holds it. Whoever only reads it (MILLPOND_READONLY) needs to trust nobody: what is read is checked.
+ * - Do not truncate the file from outside while it is mapped: the kernel answers the next access with SIGBUS.
+ * - Network file systems are refused: their mappings are not coherent between machines. Overlay file systems are refused too.
+ * - A full disk is noticed at creation, when every block is allocated, and never later.
+ * - Processes of different PID namespaces (containers) are refused unless the file was created with MILLPOND_NAMESPACES.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined __GNUC__
+#define MILLPOND_API __attribute__((visibility("default")))
+#else
+#define MILLPOND_API
+#endif
+
+#define MILLPOND_VERSION_MAJOR 0
+#define MILLPOND_VERSION_MINOR 1
+#define MILLPOND_VERSION_PATCH 0
+
+/* Bytes of every errmsg buffer, the closing zero included. */
+#define MILLPOND_ERRMSG_BYTES 256
+/* Bounds of a key, in bytes. */
+#define MILLPOND_KEY_BYTES_MAX 65535
+
+/* Every result: 0 is done, a positive number an ordinary outcome, a negative number an error that changed nothing.
+ * Numbers are never used again for something else. X(name, number, text). */
+#define MILLPOND_RESULTS(X)                                                                                                            \
+    X(OK, 0, "done")                                                                                                                   \
+    X(MISS, 1, "no such key")                                                                                                          \
+    X(EXISTS, 2, "the key is there already")                                                                                           \
+    X(CHANGED, 3, "the entry was changed meanwhile")                                                                                   \
+    X(UNCHANGED, 4, "the entry is unchanged")                                                                                          \
+    X(TOO_SMALL, 5, "the value is larger than the buffer")                                                                             \
+    X(STALE, 6, "the value is past its time to live, within its grace")                                                                \
+    X(DAMAGED, 7, "damage was found")                                                                                                  \
+    X(ERR_ARGUMENT, -1, "an argument is out of its range")                                                                             \
+    X(ERR_NO_FILE, -2, "there is no such file")                                                                                        \
+    X(ERR_PERMISSION, -3, "permission denied")                                                                                         \
+    X(ERR_FILE_EXISTS, -4, "the file exists already")                                                                                  \
+    X(ERR_NOT_A_POND, -5, "the file is not a pond")                                                                                    \
+    X(ERR_VERSION, -6, "the file has another format version")                                                                          \
+    X(ERR_LAYOUT, -7, "the file was made by an incompatible build")                                                                    \
+    X(ERR_FILE_SIZE, -8, "the file's size is not what it says")                                                                        \
+    X(ERR_CORRUPT, -9, "the file is damaged")                                                                                          \
+    X(ERR_NO_SPACE, -10, "no space left on the device")                                                                                \
+    X(ERR_LIMIT, -11, "a limit of the process is too low")                                                                             \
+    X(ERR_NO_MEMORY, -12, "out of memory")                                                                                             \
+    X(ERR_READ_ONLY, -13, "the pond was opened read-only")                                                                             \
+    X(ERR_TOO_LARGE, -14, "the value is larger than the pond allows")                                                                  \
+    X(ERR_BUSY, -15, "a lock was not free before the deadline")                                                                        \
+    X(ERR_REENTERED, -16, "called from a signal handler inside another call")                                                          \
+    X(ERR_NAMESPACE, -17, "the file is in use in another PID namespace")                                                               \
+    X(ERR_FILESYSTEM, -18, "the file system cannot share mappings")                                                                    \
+    X(ERR_NOT_A_NUMBER, -19, "the value is not a number")                                                                              \
+    X(ERR_OVERFLOW, -20, "the number would overflow")                                                                                  \
+    X(ERR_SYSTEM, -21, "a system call failed")                                                                                         \
+    X(ERR_READ_ONLY_FS, -22, "the file system is read-only")                                                                           \
+    X(ERR_NOT_REGULAR, -23, "not a regular file")                                                                                      \
+    X(ERR_UNSAFE, -24, "the file's owner or mode is not safe")                                                                         \
+    X(ERR_FULL, -25, "no room could be made")                                                                                          \
+    X(ERR_UNLOCKABLE, -26, "the system has no working robust mutexes")                                                                 \
+    X(ERR_IN_USE, -27, "the file is in use")
+
+enum millpond_result {
+#define MILLPOND_RESULT_ENUM(name, number, text) MILLPOND_##name = number,
+    MILLPOND_RESULTS(MILLPOND_RESULT_ENUM)
+#undef MILLPOND_RESULT_ENUM
+};
+
+/* An open pond. One mapping serves all handles of a process on the same file. */
+struct millpond;
+
+/* Flags of struct millpond_options. */
+enum {
+    MILLPOND_READONLY = 1 << 0,       /* map without write permission: get, mget, contains, ttl, scan, stats; hits are not counted */
+    MILLPOND_CREATE = 1 << 1,         /* create the file when it is not there */
+    MILLPOND_EXCLUSIVE = 1 << 2,      /* with CREATE: MILLPOND_ERR_FILE_EXISTS when it is there */
+    MILLPOND_NAMESPACES = 1 << 3,     /* with CREATE: processes of several PID namespaces may write (writers also take a file lock) */
+    MILLPOND_ANY_FILESYSTEM = 1 << 4, /* do not refuse network and overlay file systems */
+    MILLPOND_HUGEPAGES = 1 << 5,      /* ask for huge pages where the system has them */
+    MILLPOND_POPULATE = 1 << 6        /* touch every page at open, so that no later call pays a first fault */
+};
+
+/* How to open or create. Always start from MILLPOND_OPTIONS_INIT; 0 means the default. */
+struct millpond_options {
+    uint32_t struct_bytes;      /* sizeof of this struct, for later versions */
+    uint32_t flags;             /* MILLPOND_READONLY | ... */
+    uint64_t size_bytes;        /* create: size of the file, 64 KiB to 8 TiB, rounded up to whole pages; default 64 MiB */
+    uint64_t max_item_bytes;    /* create: largest value, at most half of a shard; default an eighth of one */
+    uint64_t segment_bytes;     /* create: bytes of a segment, 512 to 64 MiB; default about 256 segments to a file */
+    uint32_t shards;            /* create: number of shards, a power of two up to 256; default by size and processors */
+    uint32_t entry_bytes;       /* create: expected bytes of key and value of a typical entry; sizes the index; default 124 */
+    uint32_t mode;              /* create: permission bits of the file, regardless of the umask; default 0600 */
+    uint32_t lock_timeout_ms;   /* how long a writing call waits for another writer; default 5000; UINT32_MAX waits an hour */
+};
+#define MILLPOND_OPTIONS_INIT {sizeof(struct millpond_options), 0, 0, 0, 0, 0, 0, 0, 0}
+
+/* Opens the pond at `path`, or creates it (MILLPOND_CREATE).
+ *   pond    receives the handle; set only on MILLPOND_OK.
+ *   path    the file; the last component must not be a symbolic link.
+ *   options may be NULL: open an existing file read-write. size_bytes and the other creation options are ignored when the file exists.
+ *   errmsg  NULL, or MILLPOND_ERRMSG_BYTES bytes that receive a sentence (which file, what is wrong, what to do) on an error.
+ * Returns MILLPOND_OK, or ERR_ARGUMENT, ERR_NO_FILE, ERR_PERMISSION, ERR_FILE_EXISTS, ERR_NOT_A_POND, ERR_VERSION, ERR_LAYOUT,
+ * ERR_FILE_SIZE, ERR_CORRUPT, ERR_NO_SPACE, ERR_LIMIT, ERR_NO_MEMORY, ERR_NAMESPACE, ERR_FILESYSTEM, ERR_READ_ONLY_FS,
+ * ERR_NOT_REGULAR, ERR_UNSAFE, ERR_UNLOCKABLE, ERR_BUSY, ERR_SYSTEM.
+ * Lifetime: until millpond_close; children of fork inherit it. Blocks: on other openers of the file, for milliseconds.
+ * Threads: any. Since 0.1. */
+MILLPOND_API int millpond_open(struct millpond **pond, const char *path, const struct millpond_options *options, char *errmsg);
+
+/* Closes a handle.
+ *   pond NULL is allowed. No other thread may be inside a call on this handle, and none may use it afterwards.
+ * Threads: a child of fork closes its own copy only. Since 0.1. */
+MILLPOND_API void millpond_close(struct millpond *pond);
+
+/* ---- reading: no lock, no system call ---- */
+
+/* Copies the value of a key into the caller's buffer.
+ *   key, key_bytes     1 to 65535 bytes of any content.
+ *   buf, buf_bytes     receives the value; may be NULL when buf_bytes is 0. After MILLPOND_TOO_SMALL its content is undefined.
+ *   value_bytes        receives the value's size on OK and on TOO_SMALL; may be NULL.
+ * A counter (millpond_incr) reads as its decimal text.
+ * Returns MILLPOND_OK; MISS; TOO_SMALL; ERR_ARGUMENT.
+ * Blocks: never. Threads: any, in any process; a read-only handle too. Since 0.1. */
+MILLPOND_API int millpond_get(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes,
+                              size_t *value_bytes);
+
+/* Like millpond_get, into a buffer from malloc with one zero byte behind the value.
+ *   value, value_bytes  receive buffer and size on OK; the caller frees the buffer with free(). value_bytes may be NULL.
+ * Returns as millpond_get but TOO_SMALL; ERR_NO_MEMORY. Since 0.1. */
+MILLPOND_API int millpond_get_alloc(struct millpond *pond, const void *key, size_t key_bytes, void **value, size_t *value_bytes);
+
+/* One key of millpond_mget. */
+struct millpond_mget {
+    const void *key;
+    size_t key_bytes;
+    void *buf;
+    size_t buf_bytes;
+    size_t value_bytes; /* out, as of millpond_get */
+    int result;         /* out: what millpond_get would have returned for this key */
+};
+
+/* Reads many keys, with their memory accesses overlapped: several times faster for each key than one get after the other.
+ * Each key is read by itself; together they are no snapshot.
+ * Returns MILLPOND_OK when every key was tried (see each result), or ERR_ARGUMENT. Blocks: never. Since 0.1. */
+MILLPOND_API int millpond_mget(struct millpond *pond, struct millpond_mget *items, size_t item_count);
+
+/* Asks the processor to fetch what a coming get of this key will read. Changes nothing, returns at once. Since 0.1. */
+MILLPOND_API void millpond_prefetch(struct millpond *pond, const void *key, size_t key_bytes);
+
+/* Returns MILLPOND_OK when the key is there, MISS, or ERR_ARGUMENT. Does not count as a use of the entry. Since 0.1. */
+MILLPOND_API int millpond_contains(struct millpond *pond, const void *key, size_t key_bytes);
+
+/* Copies the value only if it is another one than the caller has.
+ *   version  in: the version of the copy that the caller has, 0 for none; out, on OK and TOO_SMALL: the version of this value.
+ * Returns MILLPOND_OK (copied), UNCHANGED (nothing copied), or as millpond_get. buf_bytes 0 with version 0 asks for the version alone
+ * (TOO_SMALL unless the value is empty). Since 0.1. */
+MILLPOND_API int millpond_get_if_changed(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes,
+                                         size_t *value_bytes, uint64_t *version);
+
+/* Tells how long an entry has to live.
+ *   ttl_ms  receives the milliseconds left, 1 or more, or 0 for an entry that never expires; set on OK.
+ * Returns MILLPOND_OK, MISS, ERR_ARGUMENT. Since 0.1. */
+MILLPOND_API int millpond_ttl(struct millpond *pond, const void *key, size_t key_bytes, uint64_t *ttl_ms);
+
+/* ---- writing: one robust mutex out of several, held for about a microsecond ----
+ *
+ * Common to all: ttl_ms is the time to live in milliseconds, 0 for ever, at most 100 years. Every one returns
+ * ERR_READ_ONLY on a read-only handle, ERR_BUSY when another writer kept the lock beyond lock_timeout_ms, ERR_REENTERED in a signal
+ * handler that interrupted a writing call, ERR_ARGUMENT, and, where a value is stored, ERR_TOO_LARGE and ERR_FULL; then nothing has
+ * changed. When a call returns MILLPOND_OK every process sees its effect in every call that begins afterwards. */
+
+/* Stores a value, whether the key was there or not. value may be NULL when value_bytes is 0. Since 0.1. */
+MILLPOND_API int millpond_set(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                              uint64_t ttl_ms);
+
+/* When millpond_set_ex stores. */
+enum millpond_when {
+    MILLPOND_ALWAYS = 0,
+    MILLPOND_IF_ABSENT = 1,   /* add: EXISTS otherwise */
+    MILLPOND_IF_PRESENT = 2,  /* replace: MISS otherwise */
+    MILLPOND_IF_VERSION = 3   /* cas: MISS when it is gone, CHANGED when it has another version */
+};
+
+/* Everything that can be said with a value. Zero it first; zero is the default of every field. */
+struct millpond_set {
+    uint64_t ttl_ms;
+    uint64_t grace_ms;     /* how long after its expiry the value may still be served as stale (to callers that accept stale ones) */
+    uint64_t version;      /* in, MILLPOND_IF_VERSION: the version that must be there; out, on OK: the version stored */
+    uint32_t when;         /* enum millpond_when */
+    uint32_t reserved;
+};
+
+/* Stores a value on a condition. Returns MILLPOND_OK, or the outcome named at `when`. options->version is set on OK. Since 0.1. */
+MILLPOND_API int millpond_set_ex(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                                 struct millpond_set *options);
+
+/* Stores a value if the key is absent: MILLPOND_OK or EXISTS. Since 0.1. */
+MILLPOND_API int millpond_add(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                              uint64_t ttl_ms);
+
+/* Stores a value if the key is present: MILLPOND_OK or MISS. Since 0.1. */
+MILLPOND_API int millpond_replace(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                                  uint64_t ttl_ms);
+
+/* Stores a value if the entry still has `version` (from millpond_get_if_changed): MILLPOND_OK, CHANGED, or MISS. Since 0.1. */
+MILLPOND_API int millpond_cas(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                              uint64_t ttl_ms, uint64_t version);
+
+/* Removes a key: MILLPOND_OK or MISS. Since 0.1. */
+MILLPOND_API int millpond_delete(struct millpond *pond, const void *key, size_t key_bytes);
+
+/* Gives an entry another time to live, from now on: MILLPOND_OK or MISS. Its version stays. Since 0.1. */
+MILLPOND_API int millpond_touch(struct millpond *pond, const void *key, size_t key_bytes, uint64_t ttl_ms);
+
+/* What millpond_incr does with a key that is not there. */
+struct millpond_incr {
+    int64_t initial;  /* the counter starts from this, then delta is added */
+    uint64_t ttl_ms;  /* time to live of a counter that this call makes; an existing one keeps its own */
+};
+
+/* Adds to a counter: a value that incr made, or that was set to the decimal text of a 64-bit number.
+ *   delta   may be negative.
+ *   create  NULL: an absent key is a MISS; else the counter is made from it.
+ *   value   receives the new number on OK; may be NULL.
+ * Returns MILLPOND_OK, MISS, ERR_NOT_A_NUMBER, ERR_OVERFLOW. Since 0.1. */
+MILLPOND_API int millpond_incr(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta,
+                               const struct millpond_incr *create, int64_t *value);
+
+/* Removes everything. Each shard is emptied under its lock, one after another: about 5 ms for each 256 MiB. Statistics go on. Since 0.1. */
+MILLPOND_API int millpond_clear(struct millpond *pond);
+
+/* Writes the file to disk and marks it whole; the mark stands until the next write. After a reboot a file that was marked opens warm,
+ * any other one empty. The first write after a sync waits for one page to reach the disk. Returns MILLPOND_OK, ERR_SYSTEM. Since 0.1. */
+MILLPOND_API int millpond_sync(struct millpond *pond);
+
+/* ---- looking at the whole ---- */
+
+/* An entry as a scan shows it. The pointers are good until the visitor returns. */
+struct millpond_entry {
+    const void *key;
+    size_t key_bytes;
+    const void *value;   /* NULL with MILLPOND_SCAN_KEYS */
+    size_t value_bytes;
+    uint64_t ttl_ms;     /* milliseconds left, 0 for ever */
+    uint64_t version;
+};
+
+/* Flags of millpond_scan. */
+enum {
+    MILLPOND_SCAN_KEYS = 1 << 0 /* keys and sizes only: values are not copied */
+};
+
+/* Visits entries, without a lock, in no order. What is there during the whole scan is shown at least once, what comes or goes meanwhile
+ * perhaps; an entry that moves meanwhile may be shown twice. Checksums are verified: a damaged entry is left out.
+ *   prefix, prefix_bytes  only keys that begin so; NULL and 0 for all.
+ *   visit   called for each entry; a non-zero answer ends the scan and is returned. It may call into the pond.
+ * Returns MILLPOND_OK, what `visit` returned, ERR_NO_MEMORY, ERR_ARGUMENT. Cost: the whole index, once. Since 0.1. */
+MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t prefix_bytes, unsigned flags,
+                               int (*visit)(void *arg, const struct millpond_entry *entry), void *arg);
+
+/* Figures of a pond, over its life and all processes unless said otherwise. X(name, help). */
+#define MILLPOND_STATS(X)                                                                                                              \
+    X(file_bytes, "size of the file")                                                                                                  \
+    X(shards, "number of shards")                                                                                                      \
+    X(segments, "number of segments, all shards")                                                                                      \
+    X(segment_bytes, "bytes of one segment")                                                                                           \
+    X(segments_free, "segments that hold nothing")                                                                                     \
+    X(max_item_bytes, "largest value that may be stored")                                                                              \
+    X(index_slots, "entries that the index has room for")                                                                              \
+    X(items, "entries now, expired ones that were not yet removed included")                                                           \
+    X(bytes, "bytes of their keys and values")                                                                                         \
+    X(hits, "gets that found their key")                                                                                               \
+    X(misses, "gets that did not")                                                                                                     \
+    X(retries, "turns that a get took because a writer was at its bucket")                                                             \
+    X(gave_up, "gets that ended as a miss because writers never left their bucket")                                                    \
+    X(sets, "values stored")                                                                                                           \
+    X(deletes, "keys deleted")                                                                                                         \
+    X(evictions, "live entries that left to make room")                                                                                \
+    X(index_evictions, "of those, the ones that left because the index was full, not the memory")                                      \
+    X(expirations, "expired entries that were removed")                                                                                \
+    X(ghost_hits, "new keys that had left not long ago")                                                                               \
+    X(hole_hits, "values stored into a hole that an older value left")                                                                 \
+    X(relinks, "hot segments that were kept without copying")                                                                          \
+    X(bytes_set, "bytes of entries that were stored")                                                                                  \
+    X(bytes_copied, "bytes of entries that eviction copied")                                                                           \
+    X(steps_max, "most entries that one write examined for eviction")                                                                  \
+    X(step_bytes_max, "most bytes that one write copied for eviction")                                                                 \
+    X(lock_waits, "times that a writer had to wait for another")                                                                       \
+    X(lock_timeouts, "times that it gave up waiting")                                                                                  \
+    X(recoveries, "times that a writer repaired what a dead one left")                                                                 \
+    X(readers, "reader slots in use")                                                                                                  \
+    X(reader_slots, "reader slots")                                                                                                    \
+    X(warm_starts, "times the file was opened with its content after a reboot")                                                        \
+    X(cold_starts, "times it had to be emptied then")
+
+struct millpond_stats {
+#define MILLPOND_STATS_FIELD(name, help) uint64_t name;
+    MILLPOND_STATS(MILLPOND_STATS_FIELD)
+#undef MILLPOND_STATS_FIELD
+};
+
+/* Reads the figures, without a lock: each is right, together they are of about the same moment.
+ *   shard  -1 for the whole file, or 0 to shards - 1 for one shard (figures of readers are then 0).
+ * Returns MILLPOND_OK, ERR_ARGUMENT. Since 0.1. */
+MILLPOND_API int millpond_stats(struct millpond *pond, int shard, struct millpond_stats *stats);
+
+/* Flags of millpond_check. */
+enum {
+    MILLPOND_CHECK_REPAIR = 1 << 0 /* remove what is damaged and rebuild what is derived */
+};
+
+/* What a check found. */
+struct millpond_check {
+    uint64_t entries;      /* live entries examined, each with its checksum */
+    uint64_t bytes;        /* bytes of their keys and values */
+    uint64_t damages;      /* damages found */
+    uint64_t repaired;     /* of those, mended */
+};
+
+/* Walks everything in a file: every segment, bucket, entry, checksum and count. Each shard is held under its lock while it is walked
+ * (readers go on). Whatever a killed process left half done is finished first, as the next writer would.
+ *   report  NULL, or called with one sentence for each damage.
+ *   check   receives the sums on OK and DAMAGED; may be NULL.
+ * Returns MILLPOND_OK (whole), DAMAGED (something was found, mended with REPAIR), or the errors of millpond_open. Since 0.1. */
+MILLPOND_API int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, const char *sentence), void *arg,
+                                struct millpond_check *check, char *errmsg);
+
+/* The text of a result, never NULL, static. Since 0.1. */
+MILLPOND_API const char *millpond_strerror(int result);
+
+/* "0.1.0". Since 0.1. */
+MILLPOND_API const char *millpond_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

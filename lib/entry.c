@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Entries: 12 bytes in front of a short key that lives for ever, 20 with a time to live, 4 more for a long key or much slack.
+ *
+ * Word 0 carries all that a walk needs to step over the entry. It is written by one store and is right at every instant: an append becomes
+ * visible to walks by the tail that moves behind it, a hole keeps its allotted size while it is being filled and becomes an entry by that store. */
+
+#include "entry.h"
+
+#include "crashpoint.h"
+
+static uint32_t natural_bytes(const struct pond_content *c, uint32_t flags) {
+    uint32_t before = pond_entry_head(flags) + c->key_bytes;
+    if (flags & POND_ENTRY_COUNTER) before = (before + 7) & ~7u;
+    return before + c->value_bytes;
+}
+
+static uint32_t wide_if_needed(const struct pond_content *c) { return c->flags | (c->key_bytes > 255 ? POND_ENTRY_WIDE : 0); }
+
+uint32_t pond_entry_units(const struct pond_content *c) {
+    if (c->value_bytes > POND_ENTRY_UNITS_MAX * POND_UNIT_BYTES / 2) return POND_ENTRY_UNITS_MAX + 1;
+    uint32_t units = (natural_bytes(c, wide_if_needed(c)) + POND_UNIT_BYTES - 1) / POND_UNIT_BYTES;
+    return units < 2 ? 2 : units;
+}
+
+/* A counter's number changes in place, so it is not covered. */
+static uint32_t check_of(const void *value, uint32_t value_bytes, uint32_t flags, uint32_t sequence, uint64_t hash) {
+    uint64_t seed = hash ^ ((uint64_t)(flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT | POND_ENTRY_CHUNK)) << 56) ^ value_bytes;
+    uint64_t sum = flags & POND_ENTRY_COUNTER ? pond_mix(seed)
+                                              : XXH3_64bits_withSeed(value, value_bytes, seed ^ (uint64_t)sequence << 24);
+    return (uint32_t)(sum >> (64 - POND_ENTRY_CHECK_BITS));
+}
+
+/* ORDER byte-reuse (writer): the versions of the buckets that named these bytes before were raised, by this process or another one, before
+ * the lock came to us; the fence keeps our stores to the bytes behind that for a reader that sees any of them.
+ * Pairs with (reader) in pond_read_valid(). */
+void pond_entry_write(const struct pond_ref *ref, uint32_t where, uint32_t units, const struct pond_content *c) {
+    unsigned char *at = pond_ref_at(ref, where);
+    uint32_t flags = wide_if_needed(c), slack = units * POND_UNIT_BYTES - natural_bytes(c, flags);
+    if (slack > 63 && !(flags & POND_ENTRY_WIDE)) {
+        flags |= POND_ENTRY_WIDE;
+        slack -= 4;
+    }
+    uint32_t head = pond_entry_head(flags), value_off = head + c->key_bytes;
+    if (flags & POND_ENTRY_COUNTER) value_off = (value_off + 7) & ~7u;
+    pond_fence_store();
+    if (flags & POND_ENTRY_TTL) pond_store_64((uint64_t *)(void *)(at + 8), c->expiry);
+    pond_store_32((uint32_t *)(void *)(at + (flags & POND_ENTRY_TTL ? 16 : 8)), c->sequence);
+    if (flags & POND_ENTRY_WIDE) pond_store_32((uint32_t *)(void *)(at + head - 4), c->key_bytes | slack << 16);
+    pond_copy_in(at + head, c->key, c->key_bytes);
+    POND_CRASHPOINT("entry.key_written");
+    pond_copy_in(at + value_off, c->value, c->value_bytes);
+    uint32_t check = check_of(c->value, c->value_bytes, flags, c->sequence, c->hash);
+    POND_CRASHPOINT("entry.written");
+    pond_store_release_64((uint64_t *)(void *)at, pond_word_make(units, flags, c->key_bytes, slack, check));
+}
+
+int pond_entry_intact(const unsigned char *at, const struct pond_decoded *d, uint64_t hash) {
+    uint64_t word = pond_load_64((const uint64_t *)(const void *)at);
+    return pond_word_check(word) == check_of(at + d->value_off, d->value_bytes, d->flags, d->sequence, hash);
+}
+
+void pond_entry_kill(const struct pond_ref *ref, uint32_t where) {
+    uint64_t *word = (uint64_t *)(void *)pond_ref_at(ref, where);
+    pond_store_release_64(word, pond_load_64(word) | (uint64_t)POND_ENTRY_DEAD << 21);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_ENTRY_H
+#define POND_ENTRY_H
+
+/* Entries: decoding what may be garbage, and writing what a walk can step over at every instant. */
+
+#include "atomic.h"
+#include "hash.h"
+#include "shard.h"
+
+/* What word 0 and the fields behind it say, checked against the bounds. Offsets are bytes from the entry's start. */
+struct pond_decoded {
+    uint32_t units, flags, key_bytes, key_off, value_off, value_bytes, sequence;
+    uint64_t expiry; /* expiry word, with POND_ENTRY_TTL */
+};
+
+/* Decodes the entry at `at`, of which at most units_left units may be touched. Returns 0 when it cannot be an entry: garbage, or bytes
+ * that are being reused. Never reads beyond units_left. */
+static inline int pond_entry_decode(const unsigned char *at, uint32_t units_left, struct pond_decoded *d) {
+    uint64_t word = pond_load_64((const uint64_t *)(const void *)at);
+    d->units = pond_word_units(word);
+    d->flags = pond_word_flags(word);
+    if (POND_UNLIKELY(d->units < 2 || d->units > units_left)) return 0;
+    uint32_t head = pond_entry_head(d->flags), slack = pond_word_slack(word);
+    d->key_bytes = pond_word_key(word);
+    d->key_off = head;
+    d->expiry = 0;
+    uint32_t bytes = d->units * POND_UNIT_BYTES;
+    if (POND_UNLIKELY(d->flags & (POND_ENTRY_TTL | POND_ENTRY_WIDE))) {
+        if (head > bytes) return 0;
+        if (d->flags & POND_ENTRY_TTL) d->expiry = pond_load_64((const uint64_t *)(const void *)(at + 8));
+        if (d->flags & POND_ENTRY_WIDE) {
+            uint32_t wide = pond_load_32((const uint32_t *)(const void *)(at + head - 4));
+            d->key_bytes = wide & 0xffff;
+            slack = wide >> 16;
+        }
+    }
+    d->sequence = pond_load_32((const uint32_t *)(const void *)(at + (d->flags & POND_ENTRY_TTL ? 16 : 8)));
+    d->value_off = head + d->key_bytes;
+    if (d->flags & POND_ENTRY_COUNTER) d->value_off = (d->value_off + 7) & ~7u;
+    if (POND_UNLIKELY(d->key_bytes == 0 || d->value_off + slack > bytes)) return 0;
+    d->value_bytes = bytes - d->value_off - slack;
+    if (POND_UNLIKELY(d->flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT | POND_ENTRY_CHUNK))) {
+        if (d->flags & POND_ENTRY_COUNTER && d->value_bytes != 8) return 0;
+        if (d->flags & POND_ENTRY_ROOT && d->value_bytes < sizeof(struct pond_root)) return 0;
+        if (d->flags & POND_ENTRY_CHUNK && d->key_bytes != sizeof(struct pond_chunk_key)) return 0;
+    }
+    return 1;
+}
+
+/* ---- expiry words ---- */
+
+static inline uint64_t pond_expiry_check(uint64_t low) {
+    return pond_mix(low * UINT64_C(0x9E3779B97F4A7C15)) >> (POND_EXPIRY_BITS + POND_GRACE_BITS) << (POND_EXPIRY_BITS + POND_GRACE_BITS);
+}
+static inline uint64_t pond_expiry_pack(uint64_t ms, unsigned grace) {
+    uint64_t low = (ms < POND_EXPIRY_NEVER ? ms : POND_EXPIRY_NEVER) | (uint64_t)grace << POND_EXPIRY_BITS;
+    return low | pond_expiry_check(low);
+}
+/* The time; POND_EXPIRY_NEVER; or 1 (long ago) for a word that is damaged. */
+static inline uint64_t pond_expiry_unpack(uint64_t word) {
+    uint64_t low = word & ((UINT64_C(1) << (POND_EXPIRY_BITS + POND_GRACE_BITS)) - 1);
+    return POND_LIKELY((low | pond_expiry_check(low)) == word) ? word & POND_EXPIRY_NEVER : 1;
+}
+static inline unsigned pond_expiry_grace(uint64_t word) { return (unsigned)(word >> POND_EXPIRY_BITS) & ((1u << POND_GRACE_BITS) - 1); }
+static inline uint64_t pond_grace_ms(unsigned grace) { return grace == 0 ? 0 : ((UINT64_C(2) + (grace & 1)) << (grace / 2)) / 2; }
+/* The largest grace that is not longer than asked for. */
+static inline unsigned pond_grace_of(uint64_t ms) {
+    unsigned grace = (1u << POND_GRACE_BITS) - 1;
+    while (grace > 0 && pond_grace_ms(grace) > ms) grace--;
+    return grace;
+}
+
+/* Past its time to live; past that and its grace: it may be removed. */
+static inline int pond_entry_expired(const struct pond_decoded *d, uint64_t now_ms) {
+    if (!(d->flags & POND_ENTRY_TTL)) return 0;
+    uint64_t expiry = pond_expiry_unpack(d->expiry);
+    return expiry != POND_EXPIRY_NEVER && expiry <= now_ms;
+}
+static inline uint64_t pond_entry_end_ms(uint64_t expiry_word) {
+    uint64_t expiry = pond_expiry_unpack(expiry_word);
+    return expiry == POND_EXPIRY_NEVER ? 0 : expiry + pond_grace_ms(pond_expiry_grace(expiry_word));
+}
+static inline int pond_entry_over(const struct pond_decoded *d, uint64_t now_ms) {
+    if (!(d->flags & POND_ENTRY_TTL)) return 0;
+    uint64_t end = pond_entry_end_ms(d->expiry);
+    return end != 0 && end <= now_ms;
+}
+
+/* ---- writing ---- */
+
+struct pond_content {
+    const void *key, *value;
+    uint32_t key_bytes, value_bytes;
+    uint32_t flags;      /* POND_ENTRY_TTL, COUNTER, ROOT, CHUNK */
+    uint32_t sequence;
+    uint64_t expiry;     /* expiry word, with POND_ENTRY_TTL */
+    uint64_t hash;       /* of the key */
+};
+
+/* Units that it takes without slack; more than any segment has when it is too large. */
+uint32_t pond_entry_units(const struct pond_content *c);
+
+/* Writes an entry at `where`, where `units` (at least pond_entry_units) are allotted and no slot points. Word 0 last, by one store: until
+ * then what stood there (a hole) still tells a walk its size. */
+void pond_entry_write(const struct pond_ref *ref, uint32_t where, uint32_t units, const struct pond_content *c);
+
+/* Does the entry's check hold? `hash` is that of its key. */
+int pond_entry_intact(const unsigned char *at, const struct pond_decoded *d, uint64_t hash);
+
+/* Marks an entry dead: no slot points to it. */
+void pond_entry_kill(const struct pond_ref *ref, uint32_t where);
+
+#endif

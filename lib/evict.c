@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* S3-FIFO over segments: new keys go to the small queue, a tenth of the segments; what is read twice there, or comes back soon after it left,
+ * goes to the main queue. Both are first in, first out, by segments; recycle.c walks the victims.
+ *
+ * Ghosts: 16-bit fingerprints of keys that left, in buckets of 16, newest first. As many positions of each bucket count as the shard holds entries
+ * for each bucket, so that the memory of what left is as long as the cache is large, whatever the size of the entries. */
+
+#include "evict.h"
+
+#include "hash.h"
+#include "segment.h"
+
+#include <string.h>
+
+#define SMALL_PERCENT 10u
+
+static uint32_t oldest(const struct pond_ref *ref, uint32_t queue) {
+    uint32_t link = ref->shard->queue_head[queue];
+    for (uint32_t turns = 0; link >= 1 && link <= ref->g->segment_count && turns < ref->g->segment_count; turns++) {
+        const struct pond_segment *s = &ref->table[link - 1];
+        if (pond_segment_state(s) == POND_SEGMENT_SEALED && !pond_segment_pinned(ref, link - 1)) return link - 1;
+        link = s->next;
+    }
+    return POND_NO_SEGMENT;
+}
+
+/* A sealed segment in which nothing lives any more. */
+static uint32_t expired(const struct pond_ref *ref, uint64_t now_ms) {
+    for (uint32_t i = 0; i < ref->g->segment_count; i++) {
+        const struct pond_segment *s = &ref->table[i];
+        if (s->expiry_max_ms <= now_ms && pond_segment_state(s) == POND_SEGMENT_SEALED && !pond_segment_pinned(ref, i)) return i;
+    }
+    return POND_NO_SEGMENT;
+}
+
+/* When every segment is open or pinned: the fullest open one. */
+static uint32_t forced(const struct pond_ref *ref) {
+    uint32_t best = POND_NO_SEGMENT, most = 0;
+    for (uint32_t i = 0; i < ref->g->segment_count; i++) {
+        const struct pond_segment *s = &ref->table[i];
+        uint32_t tail = pond_segment_tail(ref->g, s);
+        if (pond_segment_state(s) == POND_SEGMENT_OPEN && tail > most && !pond_segment_pinned(ref, i)) {
+            best = i;
+            most = tail;
+        }
+    }
+    if (best != POND_NO_SEGMENT) pond_segment_seal(ref, best);
+    return best;
+}
+
+uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms) {
+    uint32_t victim = expired(ref, now_ms);
+    if (victim != POND_NO_SEGMENT) return victim;
+    uint32_t share = ref->g->segment_count * SMALL_PERCENT / 100;
+    uint32_t first = ref->shard->queue_count[POND_SMALL] >= (share > 1 ? share : 1) ? POND_SMALL : POND_MAIN;
+    victim = oldest(ref, first);
+    if (victim == POND_NO_SEGMENT) victim = oldest(ref, first == POND_SMALL ? POND_MAIN : POND_SMALL);
+    return victim != POND_NO_SEGMENT ? victim : forced(ref);
+}
+
+/* ---- ghosts ---- */
+
+static struct pond_ghost_bucket *ghost_bucket(const struct pond_ref *ref, uint64_t hash, uint16_t *print) {
+    uint64_t mixed = pond_mix(hash * UINT64_C(0x9E3779B97F4A7C15));
+    *print = (uint16_t)(mixed | 1); /* 0 is an empty place */
+    return &ref->ghosts[pond_reduce((uint32_t)(mixed >> 32), ref->g->ghost_count)];
+}
+
+static unsigned ways(const struct pond_ref *ref) {
+    uint64_t n = ref->shard->items / ref->g->ghost_count + 1;
+    return n < POND_GHOST_WAYS ? (unsigned)n : POND_GHOST_WAYS;
+}
+
+void pond_ghost_add(const struct pond_ref *ref, uint64_t hash) {
+    uint16_t print;
+    struct pond_ghost_bucket *bucket = ghost_bucket(ref, hash, &print);
+    memmove(&bucket->print[1], &bucket->print[0], sizeof bucket->print - sizeof bucket->print[0]);
+    bucket->print[0] = print;
+}
+
+int pond_ghost_take(const struct pond_ref *ref, uint64_t hash) {
+    uint16_t print;
+    struct pond_ghost_bucket *bucket = ghost_bucket(ref, hash, &print);
+    for (unsigned i = 0, n = ways(ref); i < n; i++) {
+        if (bucket->print[i] != print) continue;
+        memmove(&bucket->print[i], &bucket->print[i + 1], (POND_GHOST_WAYS - 1 - i) * sizeof print);
+        bucket->print[POND_GHOST_WAYS - 1] = 0;
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_EVICT_H
+#define POND_EVICT_H
+
+/* The policy: S3-FIFO over segments (Yang et al., SOSP '23). Which segment leaves, and who has left not long ago. */
+
+#include "shard.h"
+
+/* Below this counter an entry of the small queue leaves; from it on, it goes to the main queue. */
+#define POND_PROMOTE_HITS 2u
+/* Hot units of a hundred from which on a victim is kept as it is (relinked); how often in a row that may be done. */
+#define POND_RELINK_PERCENT 80u
+#define POND_RELINKS_MAX 16u
+
+/* The segment to recycle next, or POND_NO_SEGMENT. */
+uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms);
+
+/* Remembers a key that leaves; asks whether one left not long ago, and forgets it. */
+void pond_ghost_add(const struct pond_ref *ref, uint64_t hash);
+int pond_ghost_take(const struct pond_ref *ref, uint64_t hash);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* The file's clock: the system's wall clock plus a skew that stands in the file.
+ *
+ * Expiry must mean the same to every process, also across time namespaces, where monotonic clocks differ; so it is wall clock time. The wall
+ * clock may be set back. The latest time that anyone acted on is kept in the file: a writer that finds its clock more than two seconds behind
+ * adds the difference to the skew, so the file's time goes on from where it was; nothing lives longer than asked by more than the two seconds.
+ * A clock set forward lets entries expire early, which a cache may do. Readers that find the clock behind use the kept time until a writer comes. */
+
+#include "expire.h"
+
+#include "platform.h"
+
+#define BEHIND_MS 2000u
+
+static uint64_t system_time(const struct pond_map *map) { return pond_platform_realtime_ms() + pond_load_64(&map->living->clock_skew_ms); }
+
+uint64_t pond_clock_read(const struct pond_map *map) {
+    uint64_t now = system_time(map), high = pond_load_64(&map->living->clock_high_ms);
+    return now > high ? now : high;
+}
+
+uint64_t pond_clock_write(struct pond_map *map) {
+    struct pond_living *living = map->living;
+    uint64_t high = pond_load_64(&living->clock_high_ms), skew = pond_load_64(&living->clock_skew_ms);
+    uint64_t now = pond_platform_realtime_ms() + skew;
+    if (POND_UNLIKELY(now + BEHIND_MS < high)) {
+        pond_cas_64(&living->clock_skew_ms, skew, skew + (high - now)); /* one of several writers does it */
+        return high;
+    }
+    while (now > high) {
+        if (pond_cas_64(&living->clock_high_ms, high, now)) return now;
+        high = pond_load_64(&living->clock_high_ms);
+    }
+    return high;
+}
+
+/* By powers of four, four of them in turn: neighbours are apart, and what is a factor of 256 apart shares a class. */
+uint32_t pond_ttl_class(const struct pond_geometry *g, uint64_t ttl_ms) {
+    if (ttl_ms == 0 || g->ttl_classes <= 1) return 0;
+    uint32_t log4 = (63u - (uint32_t)__builtin_clzll(ttl_ms)) / 2;
+    return 1 + log4 % (g->ttl_classes - 1);
+}

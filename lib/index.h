@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_INDEX_H
+#define POND_INDEX_H
+
+/* The hash table: which entry a key has. Everything here but pond_place_of is for the holder of the shard's mutex; readers: read.c. */
+
+#include "atomic.h"
+#include "hash.h"
+#include "shard.h"
+
+/* Where a key may be: in its home bucket, or in its other one. */
+struct pond_place {
+    uint32_t home, other, tag;
+};
+
+/* The other bucket is an involution: other(other(b)) = b for a given tag, so that an entry can be moved without looking at its key. */
+static inline uint32_t pond_other_bucket(const struct pond_geometry *g, uint32_t bucket, uint32_t tag) {
+    uint32_t centre = pond_reduce(tag * UINT32_C(0x9E3779B1), g->bucket_count);
+    return centre >= bucket ? centre - bucket : centre + (g->bucket_count - bucket);
+}
+
+static inline struct pond_place pond_place_of(const struct pond_geometry *g, uint64_t hash) {
+    struct pond_place p;
+    p.home = pond_reduce((uint32_t)hash, g->bucket_count);
+    p.tag = (uint32_t)(hash >> 25) & (uint32_t)POND_TAG_MASK;
+    p.other = pond_other_bucket(g, p.home, p.tag);
+    return p;
+}
+
+/* A slot, and the word in it. */
+struct pond_spot {
+    uint32_t bucket, slot;
+    uint64_t word;
+};
+
+/* The next slot that may be the key's, in its home and then in its other bucket. *cursor starts at 0. 1, or 0 when there is none left. */
+int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, unsigned *cursor, struct pond_spot *spot);
+
+/* The slot that points to `where`, if any does, for a key with this place. */
+int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, struct pond_spot *spot);
+
+/* Finds an empty slot for a new key, moving one entry to its other bucket if that makes room. 1, or 0 when there is none. */
+int pond_index_room(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot);
+
+/* The least read slot of a full home bucket. */
+void pond_index_weakest(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot);
+
+/* Puts an entry into an empty slot; replaces the entry of a slot; empties a slot. Each is seen by readers as one change; `bytes` is what it
+ * adds to the sum of keys and values, and may be negative as a difference modulo 2^64. */
+void pond_index_insert(const struct pond_ref *ref, const struct pond_place *place, const struct pond_spot *spot, uint32_t where, uint64_t bytes);
+void pond_index_swing(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, uint64_t bytes);
+void pond_index_remove(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t bytes);
+
+/* Announces that a counter's number is about to be changed in place, and that it was. */
+void pond_index_counter_begin(const struct pond_ref *ref, uint32_t where);
+void pond_index_counter_end(const struct pond_ref *ref);
+
+/* Empties every bucket; until pond_index_clear_end() a death leaves it to be done again. */
+void pond_index_clear(const struct pond_ref *ref);
+void pond_index_clear_end(const struct pond_ref *ref);
+
+/* Finishes or takes back what a dead holder of the mutex had begun. May be interrupted by death at any point and repeated. Tells what is left
+ * for the caller: to clear again (pond_index_clear), or to give the counter at *counter a new sequence number (pond_index_counter_end). */
+enum pond_index_unfinished { POND_UNFINISHED_NOTHING, POND_UNFINISHED_CLEAR, POND_UNFINISHED_COUNTER };
+enum pond_index_unfinished pond_index_recover(const struct pond_ref *ref, uint32_t *counter);
+
+/* How often a slot was read lately, 0 to 3: a hint that readers raise. */
+static inline unsigned pond_hits_of(const struct pond_bucket *bucket, unsigned slot) { return pond_load_16(&bucket->hits) >> (2 * slot) & 3u; }
+static inline void pond_hits_set(struct pond_bucket *bucket, unsigned slot, unsigned hits) {
+    unsigned all = pond_load_16(&bucket->hits);
+    unsigned fresh = (all & ~(3u << (2 * slot))) | hits << (2 * slot);
+    if (fresh != all) pond_store_16(&bucket->hits, (uint16_t)fresh);
+}
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Where everything in the file is: planned at creation, computed again and checked at every open.
+ *
+ * The index is sized so that index and memory run out together for entries of the size that the creator expects (24 + 100 bytes unless
+ * said otherwise): for smaller ones the index is full first, for larger ones some of it stays empty. */
+
+#include "layout.h"
+
+#include "hash.h"
+#include "millpond.h"
+
+#include <string.h>
+
+#define DEFAULT_FILE_BYTES (UINT64_C(64) << 20)
+#define DEFAULT_ENTRY_BYTES 124u
+#define SHARD_BYTES_WANTED (UINT64_C(16) << 20) /* fewer shards before smaller ones */
+#define INDEX_LOAD_PERCENT 93u                  /* entries in 100 slots when the memory is full; two buckets a key still take that */
+
+static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
+
+static uint32_t reader_count_for(uint64_t file_bytes) {
+    uint64_t n = file_bytes >> 18;
+    return (uint32_t)(n < 16 ? 16 : n > 1024 ? 1024 : n);
+}
+
+static uint64_t shards_off_for(uint32_t reader_count) {
+    return round_up(POND_READERS_OFF + (uint64_t)reader_count * sizeof(struct pond_reader), POND_PAGE_BYTES);
+}
+
+static uint64_t shard_bytes_for(uint64_t file_bytes, uint32_t reader_count, uint32_t shards) {
+    return (file_bytes - shards_off_for(reader_count)) / shards / POND_PAGE_BYTES * POND_PAGE_BYTES;
+}
+
+static uint32_t shards_for(uint64_t file_bytes, uint64_t max_item_bytes, unsigned processors) {
+    uint32_t shards = 1;
+    while (shards < 2 * processors && shards < POND_SHARDS_MAX && file_bytes / (shards * 2) >= SHARD_BYTES_WANTED) shards *= 2;
+    while (shards > 1 && max_item_bytes > file_bytes / shards * 2 / 5) shards /= 2;
+    while (file_bytes / shards > POND_SHARD_BYTES_MAX - POND_PAGE_BYTES) shards *= 2;
+    return shards;
+}
+
+/* About 1024 segments a file, 64 at the least for each shard; where that leaves 64 to each, at least 128 KiB, so that the longest key fits
+ * into one; and none so small that nothing fits. */
+static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards) {
+    uint64_t count = 1024 / shards, most = shard_bytes / 64;
+    uint64_t bytes = shard_bytes / (count < 64 ? 64 : count), wanted = most < (128u << 10) ? most : 128u << 10;
+    if (bytes < wanted) bytes = wanted;
+    if (bytes < 4096) bytes = shard_bytes / 24;
+    if (bytes < POND_SEGMENT_BYTES_MIN) bytes = POND_SEGMENT_BYTES_MIN;
+    if (bytes > POND_SEGMENT_BYTES_MAX) bytes = POND_SEGMENT_BYTES_MAX;
+    return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
+}
+
+const char *pond_layout_plan(const struct millpond_options *o, unsigned processors, struct pond_identity *id) {
+    uint64_t size = o->size_bytes ? o->size_bytes : DEFAULT_FILE_BYTES;
+    if (size < POND_FILE_BYTES_MIN) return "the size is below 64 KiB; give a larger one";
+    if (size > POND_FILE_BYTES_MAX) return "the size is above 8 TiB; give a smaller one";
+    size = round_up(size, POND_PAGE_BYTES);
+    if (o->shards > POND_SHARDS_MAX || (o->shards & (o->shards - 1))) return "the number of shards must be a power of two up to 256";
+    if (o->segment_bytes && (o->segment_bytes < POND_SEGMENT_BYTES_MIN || o->segment_bytes > POND_SEGMENT_BYTES_MAX))
+        return "a segment must have 512 bytes to 64 MiB";
+    if (o->mode > 0777) return "the mode must be permission bits, 0 to 0777";
+
+    id->file_bytes = size;
+    id->reader_count = reader_count_for(size);
+    id->shard_count = o->shards ? o->shards : shards_for(size, o->max_item_bytes, processors);
+    id->shard_bytes = shard_bytes_for(size, id->reader_count, id->shard_count);
+    if (id->shard_bytes > POND_SHARD_BYTES_MAX - POND_PAGE_BYTES) return "a shard would be larger than 32 GiB; give more shards";
+    if (id->shard_bytes < POND_SHARD_HEADER_BYTES * 2) return "the file is too small for so many shards; give fewer, or a larger size";
+
+    uint64_t room = id->shard_bytes - POND_SHARD_HEADER_BYTES;
+    id->segment_bytes = (uint32_t)(o->segment_bytes ? o->segment_bytes / POND_UNIT_BYTES * POND_UNIT_BYTES
+                                                    : segment_bytes_for(room, id->shard_count));
+    uint64_t entry = round_up(12 + (uint64_t)(o->entry_bytes ? o->entry_bytes : DEFAULT_ENTRY_BYTES), POND_UNIT_BYTES);
+    /* room = items x (entry + slot share + ghost) + the segment table */
+    uint64_t usable = room - room / id->segment_bytes * sizeof(struct pond_segment);
+    uint64_t per_item_percent = entry * 100 + sizeof(struct pond_bucket) * 10000 / (POND_BUCKET_SLOTS * INDEX_LOAD_PERCENT) + 2 * 100;
+    uint64_t items = usable / per_item_percent * 100 + usable % per_item_percent * 100 / per_item_percent;
+    uint64_t buckets = items * 100 / (POND_BUCKET_SLOTS * INDEX_LOAD_PERCENT) + 2;
+    uint64_t ghosts = items / POND_GHOST_WAYS + 1;
+    if (buckets > UINT32_MAX / 2 || ghosts > UINT32_MAX / 2) return "the index would be too large; give more shards or a larger entry size";
+    id->bucket_count = (uint32_t)buckets;
+    id->ghost_count = (uint32_t)(ghosts + (ghosts & 1));
+    uint64_t index = (uint64_t)id->bucket_count * sizeof(struct pond_bucket) + (uint64_t)id->ghost_count * sizeof(struct pond_ghost_bucket);
+    if (index + POND_SEGMENTS_MIN * (id->segment_bytes + sizeof(struct pond_segment)) + 64 > room)
+        return "fewer than 8 segments would fit; give smaller segments, fewer shards or a larger size";
+    id->segment_count = (uint32_t)((room - index - 64) / (id->segment_bytes + sizeof(struct pond_segment)));
+
+    uint64_t data = (uint64_t)id->segment_count * id->segment_bytes;
+    if (o->max_item_bytes > data / 2) return "the largest value must fit twice into a shard; give fewer shards or a larger size";
+    id->max_item_bytes = o->max_item_bytes ? o->max_item_bytes : data / 8;
+    return NULL;
+}
+
+const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geometry *g) {
+    memset(g, 0, sizeof *g);
+    if (id->file_bytes < POND_FILE_BYTES_MIN || id->file_bytes > POND_FILE_BYTES_MAX || id->file_bytes % POND_PAGE_BYTES)
+        return "its size field is out of range";
+    if (id->shard_count == 0 || id->shard_count > POND_SHARDS_MAX || (id->shard_count & (id->shard_count - 1)))
+        return "its number of shards is out of range";
+    if (id->reader_count == 0 || id->reader_count > 65536) return "its number of reader slots is out of range";
+    if (id->segment_bytes < POND_SEGMENT_BYTES_MIN || id->segment_bytes > POND_SEGMENT_BYTES_MAX || id->segment_bytes % POND_UNIT_BYTES)
+        return "its segment size is out of range";
+    if (id->segment_count < POND_SEGMENTS_MIN || id->bucket_count == 0 || id->ghost_count == 0) return "its tables are empty";
+    if (id->shard_bytes > POND_SHARD_BYTES_MAX || id->shard_bytes % POND_PAGE_BYTES) return "its shard size is out of range";
+    g->file_bytes = id->file_bytes;
+    g->max_item_bytes = id->max_item_bytes;
+    g->hash_seed = id->hash_seed;
+    g->shard_bytes = id->shard_bytes;
+    g->shards_off = shards_off_for(id->reader_count);
+    g->shard_count = id->shard_count;
+    g->shard_shift = 64;
+    for (uint32_t n = id->shard_count; n > 1; n /= 2) g->shard_shift--;
+    g->reader_count = id->reader_count;
+    g->segment_bytes = id->segment_bytes;
+    g->segment_units = id->segment_bytes / POND_UNIT_BYTES;
+    g->segment_count = id->segment_count;
+    g->bucket_count = id->bucket_count;
+    g->ghost_count = id->ghost_count;
+    g->file_flags = id->flags;
+    g->table_off = POND_SHARD_HEADER_BYTES;
+    uint64_t buckets = g->table_off + (uint64_t)id->segment_count * sizeof(struct pond_segment);
+    uint64_t ghosts = buckets + (uint64_t)id->bucket_count * sizeof(struct pond_bucket);
+    uint64_t segments = round_up(ghosts + (uint64_t)id->ghost_count * sizeof(struct pond_ghost_bucket), 64);
+    uint64_t end = segments + (uint64_t)id->segment_count * id->segment_bytes;
+    if (end > id->shard_bytes) return "its tables do not fit into its shards";
+    if (g->shards_off + id->shard_bytes * id->shard_count > id->file_bytes) return "its shards do not fit into the file";
+    g->segments_off = segments;
+    g->buckets_off_units = (uint32_t)(buckets / POND_UNIT_BYTES);
+    g->ghosts_off_units = (uint32_t)(ghosts / POND_UNIT_BYTES);
+    g->first_unit = (uint32_t)(segments / POND_UNIT_BYTES);
+    g->end_unit = (uint32_t)(end / POND_UNIT_BYTES);
+    uint32_t largest = id->segment_bytes / 4 < POND_PIECE_BYTES_MAX ? id->segment_bytes / 4 : POND_PIECE_BYTES_MAX;
+    g->piece_units_max = largest / POND_UNIT_BYTES;
+    g->entry_units_max = id->segment_bytes / POND_UNIT_BYTES < POND_ENTRY_UNITS_MAX ? id->segment_bytes / POND_UNIT_BYTES : POND_ENTRY_UNITS_MAX;
+    if (id->max_item_bytes > (uint64_t)id->segment_count * id->segment_bytes / 2) return "its largest value does not fit";
+    g->reserve = id->segment_count >= 32 ? 2 : 1;
+    g->ttl_classes = id->segment_count >= 64 ? POND_TTL_CLASSES : id->segment_count >= 32 ? 3 : 1;
+    return NULL;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Robust, process-shared mutexes in a mapping.
+ *
+ * PTHREAD_MUTEX_NORMAL and nothing else: with two PID namespaces on one file the thread numbers of two processes can be equal, and then an
+ * error-checking mutex reports a deadlock that is none, and a recursive one has two owners. That a thread does not lock what it holds is
+ * seen to by the caller's flag (write.c). No call waits without a deadline: a lock word of a thread of an earlier boot would never be freed. */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "lock.h"
+
+#include <errno.h>
+#include <time.h>
+
+int pond_lock_init(pthread_mutex_t *mutex) {
+    pthread_mutexattr_t attributes;
+    int failed = pthread_mutexattr_init(&attributes);
+    if (failed) return failed;
+    failed = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    if (!failed) failed = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    if (!failed) failed = pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_NORMAL);
+    if (!failed) failed = pthread_mutex_init(mutex, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return failed;
+}
+
+static enum pond_lock_result result_of(int failed) {
+    switch (failed) {
+    case 0: return POND_LOCK_HELD;
+    case EOWNERDEAD: return POND_LOCK_OWNER_DIED;
+    case EBUSY:
+    case ETIMEDOUT: return POND_LOCK_BUSY;
+    default: return POND_LOCK_BROKEN;
+    }
+}
+
+enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex) { return result_of(pthread_mutex_trylock(mutex)); }
+
+enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited) {
+    enum pond_lock_result result = pond_lock_try(mutex);
+    *waited = result == POND_LOCK_BUSY;
+    if (result != POND_LOCK_BUSY || timeout_ms == 0) return result;
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += (time_t)(timeout_ms / 1000);
+    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (deadline.tv_nsec >= 1000000000) {
+        deadline.tv_sec++;
+        deadline.tv_nsec -= 1000000000;
+    }
+    return result_of(pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &deadline));
+}
+
+void pond_lock_consistent(pthread_mutex_t *mutex) { pthread_mutex_consistent(mutex); }
+
+void pond_lock_release(pthread_mutex_t *mutex) { pthread_mutex_unlock(mutex); }
+
+static void *lock_and_end(void *mutex) {
+    pthread_mutex_lock(mutex);
+    return NULL;
+}
+
+static int works;
+
+static void try_it(void) {
+    pthread_mutex_t mutex;
+    pthread_t thread;
+    if (pond_lock_init(&mutex) != 0 || pthread_create(&thread, NULL, lock_and_end, &mutex) != 0) return;
+    pthread_join(thread, NULL);
+    int waited;
+    if (pond_lock_acquire(&mutex, 1000, &waited) != POND_LOCK_OWNER_DIED) return;
+    pond_lock_consistent(&mutex);
+    pond_lock_release(&mutex);
+    works = 1;
+}
+
+int pond_lock_works(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, try_it);
+    return works;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_LOCK_H
+#define POND_LOCK_H
+
+/* The robust mutex in the mapping: a lock whose owner may die. That it did is a result here, not a surprise. */
+
+#include <pthread.h>
+#include <stdint.h>
+
+enum pond_lock_result {
+    POND_LOCK_HELD = 0,       /* ours */
+    POND_LOCK_OWNER_DIED = 1, /* ours; what it guards may be half changed: repair, then pond_lock_consistent() */
+    POND_LOCK_BUSY = 2,       /* not ours: another owner, alive, until the deadline */
+    POND_LOCK_BROKEN = 3      /* not ours: the words of the mutex make no sense */
+};
+
+/* Makes a mutex anew. Nobody may use it at the time. 0 or errno. */
+int pond_lock_init(pthread_mutex_t *mutex);
+
+/* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. */
+enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited);
+enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex);
+void pond_lock_consistent(pthread_mutex_t *mutex);
+void pond_lock_release(pthread_mutex_t *mutex);
+
+/* Tells, once for each process, whether the kernel hands on a mutex whose owner died: a thread takes one and ends. 1 or 0. */
+int pond_lock_works(void);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_MAPPING_H
+#define POND_MAPPING_H
+
+/* A file mapped into this process: made, checked, shared by all handles, let go. */
+
+#include "layout.h"
+#include "millpond.h"
+
+struct pond_map {
+    unsigned char *base;
+    struct pond_geometry geometry;
+    struct pond_living *living;
+    struct pond_reader *readers;
+    int fd;
+    int readonly;
+    uint64_t device, inode;
+    struct pond_map *next; /* of this process's mappings */
+    unsigned refs;         /* handles, and threads that own a reader slot; guarded by the process lock of mapping.c */
+};
+
+/* Why a newly opened file needs work before anyone may use it. */
+enum pond_attach {
+    POND_ATTACH_PLAIN = 0,     /* none: others use it, or could */
+    POND_ATTACH_STALE = 1,     /* made in another boot of the machine, or a copy of another file: nothing of its locks or unsynced data holds */
+    POND_ATTACH_ABANDONED = 2  /* its users were in another PID namespace and are all gone: their locks mean nothing here */
+};
+
+/* What the layers above do to a file: both are called while no one else can use it. */
+struct pond_map_hooks {
+    void (*format)(struct pond_map *map);                            /* fill a new, zeroed file */
+    int (*attach)(struct pond_map *map, enum pond_attach why, char *errmsg, const char *path);
+};
+
+/* Opens or creates (see millpond_open). A mapping that this process has already is shared. Returns a millpond result. */
+int pond_map_open(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_map **map,
+                  char *errmsg);
+
+/* One reference more, one less. The last one unmaps. */
+void pond_map_hold(struct pond_map *map);
+void pond_map_release(struct pond_map *map);
+
+/* Guards what a process knows of its mappings and reader slots; held over fork. */
+void pond_process_lock(void);
+void pond_process_unlock(void);
+/* Like pond_map_release, for callers that hold the process lock. */
+void pond_map_release_locked(struct pond_map *map);
+/* Drops `refs` references that belonged to threads of a parent process, in a child of fork; the caller holds the process lock. */
+typedef void (*pond_fork_hook)(void);
+void pond_map_on_fork(pond_fork_hook child);
+
+static inline unsigned char *pond_shard_base(const struct pond_map *map, uint32_t shard) {
+    return map->base + map->geometry.shards_off + (uint64_t)shard * map->geometry.shard_bytes;
+}
+static inline uint32_t pond_shard_of(const struct pond_geometry *g, uint64_t hash) {
+    return g->shard_count == 1 ? 0 : (uint32_t)(hash >> g->shard_shift);
+}
+
+#endif

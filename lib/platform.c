@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* Linux, in one file: clocks, random bytes, files, file locks, mappings. */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+uint64_t pond_platform_realtime_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t pond_platform_monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+unsigned pond_platform_processors(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (unsigned)n;
+}
+
+int pond_platform_random(void *bytes, size_t n) {
+    char *at = bytes;
+    while (n > 0) {
+        ssize_t got = getrandom(at, n, 0);
+        if (got < 0 && errno != EINTR) return errno;
+        if (got > 0) {
+            at += got;
+            n -= (size_t)got;
+        }
+    }
+    return 0;
+}
+
+int pond_platform_boot_id(char id[40]) {
+    memset(id, 0, 40);
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    ssize_t got = read(fd, id, 36);
+    int failed = got < 0 ? errno : got < 36 ? EIO : 0;
+    close(fd);
+    return failed;
+}
+
+uint64_t pond_platform_pid_namespace(void) {
+    struct stat st;
+    return stat("/proc/self/ns/pid", &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+/* ---- files ---- */
+
+int pond_platform_open(const char *path, int write, int *fd) {
+    do *fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+    while (*fd < 0 && errno == EINTR);
+    return *fd < 0 ? errno : 0;
+}
+
+/* File systems whose mappings are not one memory for all who map (HAZARDS of network and overlay file systems). Numbers: statfs(2). */
+static const char *refused_file_system(int fd) {
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } refused[] = {{0x6969, "NFS"},         {0x517B, "SMB"},          {0xFF534D42, "CIFS"},     {0xFE534D42, "SMB"},
+                   {0x01021997, "9p"},      {0x65735546, "FUSE"},     {0x794c7630, "overlay"},  {0x00c36400, "Ceph"},
+                   {0x5346414F, "AFS"},     {0x0BD00BD0, "Lustre"},   {0x01161970, "GFS2"},     {0x7461636f, "OCFS2"}};
+    struct statfs fs;
+    if (fstatfs(fd, &fs) != 0) return NULL;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if ((uint32_t)fs.f_type == refused[i].magic) return refused[i].name;
+    return NULL;
+}
+
+int pond_platform_info(int fd, struct pond_file_info *info) {
+    struct stat st;
+    if (fstat(fd, &st) != 0) return errno;
+    info->device = (uint64_t)st.st_dev;
+    info->inode = (uint64_t)st.st_ino;
+    info->size_bytes = (uint64_t)st.st_size;
+    info->mode = (uint32_t)st.st_mode & 07777;
+    info->owner = (uint32_t)st.st_uid;
+    info->own_user = (uint32_t)geteuid();
+    info->regular = S_ISREG(st.st_mode);
+    info->refused = refused_file_system(fd);
+    return 0;
+}
+
+void pond_platform_close(int fd) {
+    if (fd >= 0) close(fd);
+}
+
+long pond_platform_read(int fd, void *bytes, size_t n, uint64_t off) {
+    size_t have = 0;
+    while (have < n) {
+        ssize_t got = pread(fd, (char *)bytes + have, n - have, (off_t)(off + have));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return -errno;
+        if (got == 0) break;
+        have += (size_t)got;
+    }
+    return (long)have;
+}
+
+static int folder_of(const char *path, char **folder, char **copy) {
+    *copy = strdup(path);
+    if (!*copy) return ENOMEM;
+    *folder = dirname(*copy);
+    return 0;
+}
+
+/* Where O_TMPFILE is not supported: a name that nobody else has. A creator that is killed leaves it behind; nobody opens it. */
+static int named_temporary(const char *path, struct pond_new_file *file) {
+    uint64_t nonce;
+    int failed = pond_platform_random(&nonce, sizeof nonce);
+    if (failed) return failed;
+    if (asprintf(&file->temporary, "%s.%016llx.new", path, (unsigned long long)nonce) < 0) {
+        file->temporary = NULL;
+        return ENOMEM;
+    }
+    file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (file->fd >= 0) return 0;
+    failed = errno;
+    free(file->temporary);
+    file->temporary = NULL;
+    return failed;
+}
+
+int pond_platform_new_file(const char *path, uint64_t bytes, uint32_t mode, struct pond_new_file *file) {
+    file->fd = -1;
+    file->temporary = NULL;
+    struct rlimit limit; /* beyond it, fallocate would kill us with SIGXFSZ */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < bytes) return EFBIG;
+    char *folder, *copy;
+    int failed = folder_of(path, &folder, &copy);
+    if (failed) return failed;
+    file->fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    failed = file->fd < 0 ? errno : 0;
+    free(copy);
+    if (failed == EOPNOTSUPP || failed == EISDIR || failed == EINVAL) failed = named_temporary(path, file);
+    if (failed) return failed;
+    do failed = posix_fallocate(file->fd, 0, (off_t)bytes);
+    while (failed == EINTR);
+    if (!failed && fchmod(file->fd, (mode_t)mode) != 0) failed = errno; /* the umask has no say */
+    if (failed) pond_platform_drop(file);
+    return failed;
+}
+
+int pond_platform_link(struct pond_new_file *file, const char *path) {
+    if (file->temporary) {
+        if (link(file->temporary, path) != 0) return errno;
+        unlink(file->temporary);
+        free(file->temporary);
+        file->temporary = NULL;
+        return 0;
+    }
+    char self[64];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", file->fd);
+    return linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+}
+
+void pond_platform_drop(struct pond_new_file *file) {
+    if (file->temporary) unlink(file->temporary);
+    free(file->temporary);
+    file->temporary = NULL;
+    pond_platform_close(file->fd);
+    file->fd = -1;
+}
+
+/* ---- file locks ---- */
+
+static int set_lock(int fd, uint32_t byte, short type) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1, .l_pid = 0};
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno == EACCES ? EAGAIN : errno;
+}
+
+/* Polls: the waiting form has no deadline. */
+int pond_platform_file_lock(int fd, uint32_t byte, int exclusive, uint32_t timeout_ms) {
+    uint64_t deadline = pond_platform_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+    for (long pause_ns = 20000;; pause_ns = pause_ns < 1000000 ? pause_ns * 2 : pause_ns) {
+        int failed = set_lock(fd, byte, exclusive ? F_WRLCK : F_RDLCK);
+        if (failed != EAGAIN && failed != EINTR) return failed;
+        if (pond_platform_monotonic_ns() >= deadline) return EAGAIN;
+        struct timespec pause = {0, pause_ns};
+        nanosleep(&pause, NULL);
+    }
+}
+
+void pond_platform_file_unlock(int fd, uint32_t byte) { set_lock(fd, byte, F_UNLCK); }
+
+int pond_platform_reopen(int fd, int *own_fd) {
+    char self[64];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    *own_fd = open(self, O_RDWR | O_CLOEXEC);
+    return *own_fd < 0 ? errno : 0;
+}
+
+/* ---- mappings ---- */
+
+int pond_platform_map(int fd, uint64_t bytes, unsigned flags, unsigned char **base) {
+    void *at = mmap(NULL, bytes, PROT_READ | (flags & POND_MAP_WRITE ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) return errno;
+    madvise(at, bytes, MADV_DONTDUMP); /* other people's data has no place in a core file */
+    if (flags & POND_MAP_HUGEPAGES) madvise(at, bytes, MADV_HUGEPAGE);
+    if (flags & POND_MAP_POPULATE) madvise(at, bytes, flags & POND_MAP_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+    *base = at;
+    return 0;
+}
+
+void pond_platform_unmap(unsigned char *base, uint64_t bytes) {
+    if (base) munmap(base, bytes);
+}
+
+int pond_platform_flush(unsigned char *base, uint64_t off, uint64_t bytes) {
+    return msync(base + off, bytes, MS_SYNC) == 0 ? 0 : errno;
+}

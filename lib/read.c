@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading, with nothing but loads of shared memory, and a counter.
+ *
+ *   reader                                                    writer (holds the shard's mutex; index.c)
+ *   R1 v = home.version (acquire)                             W1 the new entry is written where no slot points (entry.c)
+ *   R2 w = slot whose tag matches (acquire); none -> R6       W2 the slot is swung or cleared by one 64-bit store, release
+ *   R3 w's offset and the entry's sizes are checked           W3 version + 1, release
+ *   R4 the keys are compared, the value copied out            W4 store fence; then the old bytes may be reused (by any later holder:
+ *   R5 load fence; home.version still v? no -> R1                so the fence stands where bytes are reused, in pond_entry_write)
+ *   R6 home.spill is 0: a miss if, after a load fence, home.version is still v; else R1
+ *   R7 else the other bucket likewise: v2 = other.version (acquire), slots, entry, load fence, other.version still v2
+ *   R8 found in neither: load fence, both versions unchanged: a miss; else R1
+ *
+ * If the version of the bucket that named the entry did not move between R1 and R5, its slot was w all the time, so the bytes were not reused,
+ * so the copy is whole. If it moved, the turn is repeated: there is no odd state to wait for, so a writer that dies or stops anywhere costs nobody
+ * a wait. After TURNS turns (each of which a writer must have spoiled) the answer is a miss, counted as gave_up.
+ * Two buckets and moves between them: see index.c (M1 to M7); the miss of R8 is a real miss because a move raises home.version before it clears.
+ * Why R1 to R5 hold on weakly ordered machines, and which omission breaks what: tests/models.
+ *
+ * What is read between R2 and R5 may be garbage: every size and offset is checked before it is used, each is loaded once, and no loop is longer
+ * than a bound that is ours.
+ *
+ * The only stores: the hit counter of the slot, two bits in the bucket, relaxed, only while it is below its maximum (a late store there can only
+ * spoil a hint), and the calling thread's own statistics. A read-only mapping does neither. */
+
+#include "read.h"
+
+#include "entry.h"
+#include "expire.h"
+#include "index.h"
+#include "millpond.h"
+#include "reader.h"
+#include "recycle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TURNS 1000u
+#define HITS_MAX 3u
+
+/* An entry that a turn found, and what must not have changed when it has been copied. */
+struct found {
+    const unsigned char *at;
+    struct pond_decoded d;
+    struct pond_bucket *bucket;
+    uint32_t version, slot;
+};
+
+enum turn { FOUND, ABSENT, AGAIN };
+
+/* ORDER version-raise (reader), byte-reuse (reader), hole-link (reader): what was copied is older than this load of the version. Pairs with
+ * (writer) in raise_version(), pond_entry_write() and pond_hole_push(). */
+static inline int pond_read_valid(const struct pond_bucket *bucket, uint32_t version) {
+    pond_fence_load();
+    return pond_load_32(&bucket->version) == version;
+}
+
+/* ORDER slot-publish (reader): the entry's bytes are loaded after the slot that names them. Pairs with (writer) in change(). */
+static inline uint64_t pond_read_slot(const struct pond_bucket *bucket, uint32_t slot) { return pond_load_acquire_64(&bucket->slot[slot]); }
+
+/* R2 to R4, without the copy: the entry with this key in one bucket. `upper` is what the slot's upper half must be. */
+static inline int search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct found *f) {
+    for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++) {
+        uint64_t word = pond_read_slot(bucket, i);
+        if (POND_LIKELY((uint32_t)(word >> 32) != upper)) continue;
+        uint32_t where = pond_slot_where(word);
+        if (POND_UNLIKELY(!pond_where_valid(ref->g, where))) continue;
+        f->at = pond_ref_at(ref, where);
+        if (POND_UNLIKELY(!pond_entry_decode(f->at, ref->g->end_unit - where, &f->d))) continue;
+        if (f->d.key_bytes != key->count || f->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) continue;
+        if (!pond_same_bytes(f->at + f->d.key_off, key->bytes, key->count)) continue;
+        f->bucket = bucket;
+        f->slot = i;
+        return 1;
+    }
+    return 0;
+}
+
+/* One turn: R1 to R8. */
+static inline enum turn look(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, struct found *f) {
+    struct pond_bucket *home = &ref->buckets[place->home];
+    uint32_t version = pond_load_acquire_32(&home->version);
+    f->version = version;
+    if (search(ref, home, place->tag, key, f)) return FOUND;
+    if (pond_load_acquire_16(&home->spill) == 0) return pond_read_valid(home, version) ? ABSENT : AGAIN;
+    struct pond_bucket *other = &ref->buckets[place->other];
+    f->version = pond_load_acquire_32(&other->version);
+    if (search(ref, other, place->tag | (uint32_t)(POND_SLOT_AWAY >> 32), key, f)) return FOUND;
+    return pond_read_valid(other, f->version) && pond_read_valid(home, version) ? ABSENT : AGAIN;
+}
+
+static void raise_hits(const struct pond_map *map, const struct found *f) {
+    if (map->readonly) return;
+    unsigned hits = pond_load_16(&f->bucket->hits);
+    if ((hits >> (2 * f->slot) & 3u) < HITS_MAX) pond_store_16(&f->bucket->hits, (uint16_t)(hits + (1u << (2 * f->slot))));
+}
+
+/* ---- values ---- */
+
+static size_t counter_text(const struct found *f, char text[24]) {
+    int64_t number = (int64_t)pond_load_64((const uint64_t *)(const void *)(f->at + f->d.value_off));
+    return (size_t)snprintf(text, 24, "%lld", (long long)number);
+}
+
+/* The pieces of a value that lies in chunks, one after the other, `bytes` in all. Returns 0 when they do not fit together: changed or damaged. */
+static int copy_chunks(const struct pond_ref *ref, const struct found *f, uint64_t hash, unsigned char *to, uint64_t bytes, int verify) {
+    struct pond_decoded chunk;
+    for (uint32_t i = 0, n = pond_root_count(f->at, &f->d); i < n && bytes > 0; i++) {
+        uint32_t where = pond_root_chunk(f->at, &f->d, i);
+        if (!pond_chunk_at(ref, where, hash, i, &chunk) || chunk.value_bytes > bytes) return 0;
+        const unsigned char *at = pond_ref_at(ref, where);
+        if (verify && !pond_entry_intact(at, &chunk, pond_hash(at + chunk.key_off, chunk.key_bytes, ref->g->hash_seed))) return 0;
+        pond_copy_out(to, at + chunk.value_off, chunk.value_bytes);
+        to += chunk.value_bytes;
+        bytes -= chunk.value_bytes;
+        if (!pond_read_valid(f->bucket, f->version)) return 0; /* early: the copy of a large value is long */
+    }
+    return bytes == 0;
+}
+
+/* The value's size as a reader of it sees it. */
+static uint64_t size_of(const struct found *f, char text[24]) {
+    if (POND_LIKELY(!(f->d.flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT)))) return f->d.value_bytes;
+    return f->d.flags & POND_ENTRY_COUNTER ? counter_text(f, text) : pond_root_bytes(f->at, &f->d);
+}
+
+static int copy_value(const struct pond_ref *ref, const struct found *f, uint64_t hash, void *buf, uint64_t bytes, const char *text,
+                      int verify) {
+    if (POND_LIKELY(!(f->d.flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT)))) {
+        pond_copy_out(buf, f->at + f->d.value_off, bytes);
+        return 1;
+    }
+    if (f->d.flags & POND_ENTRY_ROOT) return copy_chunks(ref, f, hash, buf, bytes, verify);
+    memcpy(buf, text, bytes);
+    return 1;
+}
+
+static uint64_t version_of(const struct pond_decoded *d) { return (uint64_t)d->sequence + 1; }
+
+/* ---- a get ---- */
+
+/* What one turn's find is worth. AGAIN: nothing, look again. */
+static enum turn take(const struct pond_ref *ref, const struct found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
+                      size_t *value_bytes, uint64_t *version, int *result) {
+    char text[24];
+    if (POND_UNLIKELY(f->d.flags & POND_ENTRY_TTL) && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
+        return pond_read_valid(f->bucket, f->version) ? ABSENT : AGAIN;
+    if (version && *version == version_of(&f->d)) {
+        *result = MILLPOND_UNCHANGED;
+        return pond_read_valid(f->bucket, f->version) ? FOUND : AGAIN;
+    }
+    /* A counter's sequence number (decoded above) is stored after its number, and read before it here: an old number never has a new version. */
+    if (f->d.flags & POND_ENTRY_COUNTER) pond_fence_load();
+    uint64_t bytes = size_of(f, text);
+    int whole = 1;
+    *result = MILLPOND_TOO_SMALL;
+    if (POND_LIKELY(bytes <= buf_bytes)) {
+        whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
+        *result = MILLPOND_OK;
+    }
+    if (POND_UNLIKELY(!pond_read_valid(f->bucket, f->version))) return AGAIN;
+    if (POND_UNLIKELY(!whole)) return ABSENT; /* unchanged and yet not whole: damaged */
+    if (value_bytes) *value_bytes = bytes;
+    if (version) *version = version_of(&f->d);
+    return FOUND;
+}
+
+int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
+    struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
+    struct pond_place place = pond_place_of(ref.g, key->hash);
+    struct found f;
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        int result = MILLPOND_MISS;
+        enum turn was = look(&ref, &place, key, &f);
+        if (POND_LIKELY(was == FOUND)) was = take(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
+        if (POND_UNLIKELY(was == AGAIN)) continue;
+        if (was == FOUND) raise_hits(map, &f);
+        pond_reader_count(map, was == FOUND, turn, 0);
+        return was == FOUND ? result : MILLPOND_MISS;
+    }
+    pond_reader_count(map, 0, TURNS, 1);
+    return MILLPOND_MISS;
+}
+
+int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *ttl_ms) {
+    struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
+    struct pond_place place = pond_place_of(ref.g, key->hash);
+    struct found f;
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        enum turn was = look(&ref, &place, key, &f);
+        if (was == ABSENT) return MILLPOND_MISS;
+        if (was == AGAIN || !pond_read_valid(f.bucket, f.version)) continue;
+        uint64_t left = 0;
+        if (f.d.flags & POND_ENTRY_TTL) {
+            uint64_t expiry = pond_expiry_unpack(f.d.expiry), now = pond_clock_read(map);
+            if (expiry <= now) return MILLPOND_MISS;
+            left = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now;
+        }
+        *ttl_ms = left;
+        return MILLPOND_OK;
+    }
+    return MILLPOND_MISS;
+}
+
+/* ---- ahead of a get ---- */
+
+void pond_read_prefetch_bucket(struct pond_map *map, uint64_t hash) {
+    struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, hash));
+    __builtin_prefetch(&ref.buckets[pond_place_of(ref.g, hash).home]);
+}
+
+void pond_read_prefetch_entry(struct pond_map *map, uint64_t hash) {
+    struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, hash));
+    struct pond_place place = pond_place_of(ref.g, hash);
+    const struct pond_bucket *home = &ref.buckets[place.home];
+    for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++) {
+        uint64_t word = pond_load_64(&home->slot[i]);
+        if ((uint32_t)(word >> 32) != place.tag || !pond_where_valid(ref.g, pond_slot_where(word))) continue;
+        const unsigned char *at = pond_ref_at(&ref, pond_slot_where(word));
+        __builtin_prefetch(at);
+        __builtin_prefetch(at + 64);
+        __builtin_prefetch(at + 128);
+        return;
+    }
+    if (pond_load_16(&home->spill)) __builtin_prefetch(&ref.buckets[place.other]);
+}
+
+/* ---- copies for scans ---- */
+
+static int grow(struct pond_copy *copy, size_t bytes) {
+    if (bytes <= copy->room) return 1;
+    unsigned char *larger = realloc(copy->bytes, bytes);
+    if (!larger) return 0;
+    copy->bytes = larger;
+    copy->room = bytes;
+    return 1;
+}
+
+/* One turn at one slot. AGAIN is told apart from NONE by *again. */
+static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t slot, int with_value, struct pond_copy *copy,
+                                  int *again) {
+    struct found f = {.bucket = bucket, .slot = slot, .version = pond_load_acquire_32(&bucket->version)};
+    uint64_t word = pond_read_slot(bucket, slot);
+    uint32_t where = pond_slot_where(word);
+    enum pond_copied result = POND_COPIED_DAMAGED;
+    *again = 0;
+    if (word == 0) return POND_COPIED_NONE;
+    if (!pond_where_valid(ref->g, where)) goto validate;
+    f.at = pond_ref_at(ref, where);
+    if (!pond_entry_decode(f.at, pond_units_left(ref->g, where), &f.d) || f.d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) goto validate;
+    uint64_t now = f.d.flags & POND_ENTRY_TTL ? pond_clock_read(ref->map) : 0;
+    char text[24];
+    uint64_t bytes = size_of(&f, text);
+    if (bytes > ref->g->max_item_bytes && bytes > sizeof text) goto validate;
+    if (!grow(copy, f.d.key_bytes + (with_value ? bytes : 0) + 1)) return POND_COPIED_NO_MEMORY;
+    pond_copy_out(copy->bytes, f.at + f.d.key_off, f.d.key_bytes);
+    uint64_t hash = pond_hash(copy->bytes, f.d.key_bytes, ref->g->hash_seed);
+    int whole = !with_value || copy_value(ref, &f, hash, copy->bytes + f.d.key_bytes, bytes, text, 1);
+    whole = whole && pond_entry_intact(f.at, &f.d, hash);
+    uint64_t expiry = f.d.flags & POND_ENTRY_TTL ? pond_expiry_unpack(f.d.expiry) : POND_EXPIRY_NEVER;
+    copy->key_bytes = f.d.key_bytes;
+    copy->value_bytes = bytes;
+    copy->ttl_ms = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now;
+    copy->version = version_of(&f.d);
+    result = !whole ? POND_COPIED_DAMAGED : expiry <= now ? POND_COPIED_NONE : POND_COPIED;
+validate:
+    *again = !pond_read_valid(bucket, f.version);
+    return result;
+}
+
+enum pond_copied pond_read_slot_copy(struct pond_map *map, uint32_t shard, uint32_t bucket, uint32_t slot, int with_value,
+                                     struct pond_copy *copy) {
+    struct pond_ref ref = pond_ref_of(map, shard);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        int again;
+        enum pond_copied result = copy_turn(&ref, &ref.buckets[bucket], slot, with_value, copy, &again);
+        if (!again || result == POND_COPIED_NO_MEMORY) return result;
+    }
+    return POND_COPIED_NONE;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_READ_H
+#define POND_READ_H
+
+/* Reading: without a lock, without a system call, without waiting. The protocol stands at the top of read.c. */
+
+#include "shard.h"
+
+#include <stddef.h>
+
+struct pond_key {
+    const void *bytes;
+    size_t count;
+    uint64_t hash;
+};
+
+/* Copies the value into `buf`. *version: NULL; or in: UNCHANGED is the answer for this version; out: the version found. Results as of
+ * millpond_get and millpond_get_if_changed. */
+int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version);
+
+/* Is it there, and how long does it live: *ttl_ms 0 for ever. Counts nothing. */
+int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *ttl_ms);
+
+/* Prefetches the bucket, then the entry, of a key that will be read. */
+void pond_read_prefetch_bucket(struct pond_map *map, uint64_t hash);
+void pond_read_prefetch_entry(struct pond_map *map, uint64_t hash);
+
+/* For scans: a copy of what one slot names, made whole or not at all. `take` is called with an entry whose bytes are stable only if the later
+ * answer of this function is 1. */
+struct pond_copy {
+    unsigned char *bytes; /* key, then value; grows by realloc; the caller frees it */
+    size_t room, key_bytes, value_bytes;
+    uint64_t ttl_ms, version;
+};
+enum pond_copied { POND_COPIED_NONE = 0, POND_COPIED = 1, POND_COPIED_DAMAGED = 2, POND_COPIED_NO_MEMORY = 3 };
+/* Copies the entry in a slot of a bucket: NONE when the slot is empty, the entry is over, or it could not be had whole. */
+enum pond_copied pond_read_slot_copy(struct pond_map *map, uint32_t shard, uint32_t bucket, uint32_t slot, int with_value,
+                                     struct pond_copy *copy);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Reader slots.
+ *
+ * A slot is owned by the thread that holds the robust mutex inside it, from the thread's first call on a file until it ends or closes its
+ * handle. So the kernel itself says when an owner is dead: nobody has to look for process numbers, which mean little across PID
+ * namespaces. The next thread that looks for a slot takes it over; its counters go on, they are sums over all owners.
+ *
+ * Each thread has a list of the slots that it owns; each keeps its mapping alive. A child of fork owns nothing: the mutexes are held by the
+ * parent's threads, so the child forgets the lists and finds slots of its own. */
+
+#include "reader.h"
+
+#include "atomic.h"
+#include "lock.h"
+
+#include <stdlib.h>
+
+#define TRY_AGAIN_AFTER 4096u /* calls of a thread that found no free slot */
+
+/* What one thread owns of one mapping. */
+struct hold {
+    struct pond_map *map;
+    struct pond_reader *slot; /* NULL: none was free */
+    unsigned wait;            /* calls until the next try */
+    struct hold *next_own;    /* of the same thread */
+    struct hold *next, **link; /* of the process; under the process lock */
+};
+
+static __thread struct {
+    struct pond_map *map; /* of the last call: the fast way */
+    struct pond_reader *slot;
+    struct hold *own;
+} mine __attribute__((tls_model("initial-exec")));
+
+static struct hold *process_holds;
+static pthread_key_t thread_end;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void unlink_hold(struct hold *hold) {
+    *hold->link = hold->next;
+    if (hold->next) hold->next->link = hold->link;
+}
+
+/* Under the process lock. */
+static void let_go(struct hold *hold) {
+    if (hold->slot) {
+        for (unsigned i = 0; i < POND_READER_PINS; i++) pond_store_release_64(&hold->slot->pin[i], 0);
+        pond_lock_release(&hold->slot->mutex);
+    }
+    unlink_hold(hold);
+    pond_map_release_locked(hold->map);
+    free(hold);
+}
+
+static void when_thread_ends(void *unused) {
+    (void)unused;
+    pond_process_lock();
+    while (mine.own) {
+        struct hold *hold = mine.own;
+        mine.own = hold->next_own;
+        let_go(hold);
+    }
+    mine.map = NULL;
+    mine.slot = NULL;
+    pond_process_unlock();
+}
+
+/* In the child, under the process lock: every slot belongs to the parent. */
+static void after_fork(void) {
+    while (process_holds) {
+        struct hold *hold = process_holds;
+        unlink_hold(hold);
+        pond_map_release_locked(hold->map);
+        free(hold);
+    }
+    mine.own = NULL;
+    mine.map = NULL;
+    mine.slot = NULL;
+}
+
+static void prepare(void) {
+    pthread_key_create(&thread_end, when_thread_ends);
+    pond_map_on_fork(after_fork);
+}
+
+static struct pond_reader *claim(struct pond_map *map) {
+    for (uint32_t i = 0; i < map->geometry.reader_count; i++) {
+        struct pond_reader *slot = &map->readers[i];
+        enum pond_lock_result got = pond_lock_try(&slot->mutex);
+        if (got == POND_LOCK_OWNER_DIED) {
+            for (unsigned k = 0; k < POND_READER_PINS; k++) pond_store_release_64(&slot->pin[k], 0);
+            pond_lock_consistent(&slot->mutex);
+            got = POND_LOCK_HELD;
+        }
+        if (got != POND_LOCK_HELD) continue;
+        if (pond_load_32(&map->living->reader_high) <= i) pond_store_32(&map->living->reader_high, i + 1); /* a hint: statistics only */
+        return slot;
+    }
+    return NULL;
+}
+
+static struct pond_reader *find_or_claim(struct pond_map *map) {
+    struct hold *hold = mine.own;
+    while (hold && hold->map != map) hold = hold->next_own;
+    if (!hold) {
+        pthread_once(&once, prepare);
+        hold = calloc(1, sizeof *hold);
+        if (!hold) return NULL;
+        pthread_setspecific(thread_end, hold); /* any value that is not NULL: when_thread_ends is wanted */
+        hold->map = map;
+        hold->next_own = mine.own;
+        pond_process_lock();
+        map->refs++;
+        hold->next = process_holds;
+        hold->link = &process_holds;
+        if (hold->next) hold->next->link = &hold->next;
+        process_holds = hold;
+        pond_process_unlock();
+        mine.own = hold;
+    }
+    if (!hold->slot && hold->wait-- == 0) {
+        hold->slot = claim(map);
+        hold->wait = TRY_AGAIN_AFTER;
+    }
+    if (hold->slot) {
+        mine.map = map;
+        mine.slot = hold->slot;
+    }
+    return hold->slot;
+}
+
+struct pond_reader *pond_reader_mine(struct pond_map *map) {
+    if (POND_LIKELY(mine.map == map)) return mine.slot;
+    if (map->readonly) return NULL;
+    return find_or_claim(map);
+}
+
+void pond_reader_count(struct pond_map *map, int hit, unsigned retries, int gave_up) {
+    struct pond_reader *slot = pond_reader_mine(map);
+    if (POND_LIKELY(slot != NULL)) {
+        pond_bump_64(hit ? &slot->hits : &slot->misses, 1);
+        if (POND_UNLIKELY(retries)) pond_bump_64(&slot->retries, retries);
+        if (POND_UNLIKELY(gave_up)) pond_bump_64(&slot->gave_up, 1);
+        return;
+    }
+    if (map->readonly) return;
+    pond_add_64(hit ? &map->living->spare_hits : &map->living->spare_misses, 1);
+    if (retries) pond_add_64(&map->living->spare_retries, retries);
+    if (gave_up) pond_add_64(&map->living->spare_gave_up, 1);
+}
+
+void pond_reader_leave(struct pond_map *map) {
+    for (struct hold **link = &mine.own; *link; link = &(*link)->next_own) {
+        struct hold *hold = *link;
+        if (hold->map != map) continue;
+        *link = hold->next_own;
+        if (mine.map == map) {
+            mine.map = NULL;
+            mine.slot = NULL;
+        }
+        pond_process_lock();
+        let_go(hold);
+        pond_process_unlock();
+        return;
+    }
+}
+
+void pond_reader_sum(const struct pond_map *map, uint64_t *hits, uint64_t *misses, uint64_t *retries, uint64_t *gave_up, uint64_t *used) {
+    const struct pond_living *living = map->living;
+    *hits = pond_load_64(&living->spare_hits);
+    *misses = pond_load_64(&living->spare_misses);
+    *retries = pond_load_64(&living->spare_retries);
+    *gave_up = pond_load_64(&living->spare_gave_up);
+    *used = 0;
+    uint32_t high = pond_load_32(&living->reader_high);
+    for (uint32_t i = 0; i < high && i < map->geometry.reader_count; i++) {
+        const struct pond_reader *slot = &map->readers[i];
+        *hits += pond_load_64(&slot->hits);
+        *misses += pond_load_64(&slot->misses);
+        *retries += pond_load_64(&slot->retries);
+        *gave_up += pond_load_64(&slot->gave_up);
+        (*used)++;
+    }
+}

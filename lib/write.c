@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: MIT */
+/* Writing: one key, under the mutex of its shard.
+ *
+ *   S1 hash the key, prefetch its bucket; take the mutex (an owner that died: recover.c repairs first)
+ *   S2 the first write after a sync takes the clean mark away, on the disk too
+ *   S3 find the key's slot; decide (add, replace, cas)
+ *   S4 find a place: a hole of that size, else the tail of the open segment; none: recycle until there is one, then S3 again,
+ *      since the entry that was found may have left meanwhile
+ *   S5 write the entry there, commit the tail              nothing is seen yet: a death here leaves dead bytes
+ *   S6 swing or fill the slot (index.c)                    the one moment at which the set happens, for readers and for recovery
+ *   S7 the old entry becomes a hole
+ *   S8 an instalment of recycling; release the mutex
+ *
+ * Values that are larger than a piece (a quarter of a segment) go into chunks: all chunks first, then the root that lists them, then S6. Room for
+ * all of it is made before the first chunk is written, and no recycling runs in between: a chunk without a root would count as dead.
+ *
+ * An error changes nothing: every check is made before S5, and S5 itself only uses free bytes. */
+
+#include "write.h"
+
+#include "crashpoint.h"
+#include "entry.h"
+#include "evict.h"
+#include "expire.h"
+#include "index.h"
+#include "lock.h"
+#include "recover.h"
+#include "recycle.h"
+#include "segment.h"
+#include "sync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Set while the thread is inside a writing call: a signal handler that calls in must get an answer, not wait for itself. */
+static __thread volatile int inside __attribute__((tls_model("initial-exec")));
+
+/* ---- the mutex ---- */
+
+static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
+    int waited;
+    *ref = pond_ref_of(map, shard);
+    enum pond_lock_result got = pond_lock_acquire(&ref->shard->mutex, timeout_ms, &waited);
+    if (got == POND_LOCK_BUSY) {
+        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
+        return MILLPOND_ERR_BUSY;
+    }
+    if (got == POND_LOCK_BROKEN) return MILLPOND_ERR_CORRUPT;
+    if (got == POND_LOCK_OWNER_DIED) {
+        pond_recover_shard(ref);
+        pond_lock_consistent(&ref->shard->mutex);
+    }
+    if (waited) ref->shard->counters.lock_waits++;
+    return MILLPOND_OK;
+}
+
+int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
+    if (POND_UNLIKELY(map->readonly)) return MILLPOND_ERR_READ_ONLY;
+    if (POND_UNLIKELY(inside)) return MILLPOND_ERR_REENTERED;
+    inside = 1;
+    int result = take_mutex(map, shard, timeout_ms, ref);
+    if (POND_UNLIKELY(result != MILLPOND_OK))
+        inside = 0;
+    else
+        pond_sync_spoil(map);
+    return result;
+}
+
+void pond_write_leave(const struct pond_ref *ref) {
+    POND_CRASHPOINT("write.done");
+    pond_lock_release(&ref->shard->mutex);
+    inside = 0;
+}
+
+int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
+    struct pond_ref ref;
+    if (map->readonly) return MILLPOND_ERR_READ_ONLY;
+    if (inside) return MILLPOND_ERR_REENTERED;
+    inside = 1;
+    for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
+        int result = take_mutex(map, i, timeout_ms, &ref);
+        if (result == MILLPOND_OK) continue;
+        while (i-- > 0) pond_lock_release(&pond_ref_of(map, i).shard->mutex);
+        inside = 0;
+        return result;
+    }
+    return MILLPOND_OK;
+}
+
+void pond_write_leave_all(struct pond_map *map) {
+    for (uint32_t i = map->geometry.shard_count; i-- > 0;) pond_lock_release(&pond_ref_of(map, i).shard->mutex);
+    inside = 0;
+}
+
+/* ---- what is there ---- */
+
+struct old {
+    int found, alive;  /* found: a slot names it; alive: and its time is not over */
+    struct pond_spot spot;
+    uint32_t where;
+    const unsigned char *at;
+    struct pond_decoded d;
+};
+
+/* S3. */
+static void find(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, struct old *old) {
+    unsigned cursor = 0;
+    old->found = old->alive = 0;
+    while (pond_index_next(ref, place, &cursor, &old->spot)) {
+        old->where = pond_slot_where(old->spot.word);
+        old->at = pond_ref_at(ref, old->where);
+        if (!pond_entry_decode(old->at, pond_units_left(ref->g, old->where), &old->d)) continue;
+        if (old->d.key_bytes != key->count || old->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) continue;
+        if (memcmp(old->at + old->d.key_off, key->bytes, key->count) != 0) continue;
+        old->found = 1;
+        old->alive = !(old->d.flags & POND_ENTRY_TTL) || !pond_entry_expired(&old->d, pond_clock_write(ref->map));
+        return;
+    }
+}
+
+static uint32_t new_sequence(const struct pond_ref *ref) {
+    uint32_t sequence = ref->shard->sequence + 1;
+    pond_store_32(&ref->shard->sequence, sequence);
+    return sequence;
+}
+
+/* ---- S4 to S7 for an entry of one piece ---- */
+
+struct target {
+    uint32_t queue, ttl_class, where, units;
+    int appended;
+};
+
+/* S4, without recycling. */
+static int find_place(const struct pond_ref *ref, struct target *t, uint32_t units, int fresh_key) {
+    t->where = pond_hole_take(ref, t->queue, t->ttl_class, units, fresh_key, &t->units);
+    t->appended = t->where == 0;
+    if (t->where) {
+        ref->shard->counters.hole_hits++;
+        return 1;
+    }
+    t->units = units;
+    t->where = pond_segment_append(ref, t->queue, t->ttl_class, units);
+    return t->where != 0;
+}
+
+static void put(const struct pond_ref *ref, const struct target *t, const struct pond_content *c) {
+    pond_entry_write(ref, t->where, t->units, c);
+    if (t->appended) pond_segment_commit(ref, t->where, t->units);
+    pond_segment_note_expiry(ref, t->where, c->flags & POND_ENTRY_TTL ? pond_entry_end_ms(c->expiry) : 0);
+    POND_CRASHPOINT("set.written");
+}
+
+/* The hit counter of an overwritten entry goes along; one higher where the new place will be recycled sooner than the old one. */
+static void carry_hits(const struct pond_ref *ref, const struct old *old, uint32_t where) {
+    const struct pond_segment *before = &ref->table[pond_segment_of(ref->g, old->where)], *after = &ref->table[pond_segment_of(ref->g, where)];
+    if (pond_segment_state(after) != POND_SEGMENT_SEALED || (pond_segment_state(before) == POND_SEGMENT_SEALED && after->order >= before->order))
+        return;
+    struct pond_bucket *bucket = &ref->buckets[old->spot.bucket];
+    unsigned hits = pond_hits_of(bucket, old->spot.slot);
+    if (hits < 3) pond_hits_set(bucket, old->spot.slot, hits + 1);
+}
+
+/* S6 and S7. `weight`: bytes of key and value that the new entry counts for. */
+static void publish(const struct pond_ref *ref, const struct pond_place *place, const struct old *old, uint32_t where, uint64_t weight) {
+    if (old->found) {
+        carry_hits(ref, old, where);
+        pond_index_swing(ref, &old->spot, where, weight - pond_recycle_weight(old->at, &old->d));
+        POND_CRASHPOINT("set.swung");
+        pond_recycle_retire(ref, old->where);
+        return;
+    }
+    struct pond_spot spot;
+    if (!pond_index_room(ref, place, &spot)) {
+        pond_index_weakest(ref, place, &spot);
+        ref->shard->counters.evictions++;
+        ref->shard->counters.index_evictions++;
+        pond_recycle_remove(ref, &spot);
+    }
+    pond_index_insert(ref, place, &spot, where, weight);
+    POND_CRASHPOINT("set.inserted");
+}
+
+/* ---- conditions ---- */
+
+static int condition(const struct old *old, const struct millpond_set *o) {
+    switch (o->when) {
+    case MILLPOND_IF_ABSENT: return old->alive ? MILLPOND_EXISTS : MILLPOND_OK;
+    case MILLPOND_IF_PRESENT: return old->alive ? MILLPOND_OK : MILLPOND_MISS;
+    case MILLPOND_IF_VERSION:
+        if (!old->alive) return MILLPOND_MISS;
+        return (uint64_t)old->d.sequence + 1 == o->version ? MILLPOND_OK : MILLPOND_CHANGED;
+    default: return MILLPOND_OK;
+    }
+}
+
+/* The queue of a key that is stored: where it was; where it comes back to; else the small one. The ghost is asked once. */
+static uint32_t queue_for(const struct pond_ref *ref, const struct old *old, uint64_t hash, int *ghost) {
+    if (old->found) return pond_segment_queue(&ref->table[pond_segment_of(ref->g, old->where)]);
+    if (*ghost < 0) {
+        *ghost = pond_ghost_take(ref, hash);
+        if (*ghost) ref->shard->counters.ghost_hits++;
+    }
+    return *ghost ? POND_MAIN : POND_SMALL;
+}
+
+/* ---- large values ---- */
+
+/* Bytes of a value that one full chunk carries. */
+static uint32_t chunk_capacity(const struct pond_geometry *g) {
+    return g->piece_units_max * POND_UNIT_BYTES - pond_entry_head(POND_ENTRY_WIDE) - (uint32_t)sizeof(struct pond_chunk_key);
+}
+
+/* The most chunks that a value can end in: each is full, or fills up a segment of which an eighth of a piece at least was left. */
+static uint64_t chunks_most(const struct pond_geometry *g, uint64_t value_bytes) { return value_bytes / chunk_capacity(g) * 2 + 4; }
+
+static uint32_t write_chunk(const struct pond_ref *ref, uint32_t ttl_class, struct pond_content *c, uint64_t left) {
+    uint32_t capacity = chunk_capacity(ref->g), head = ref->g->piece_units_max * POND_UNIT_BYTES - capacity;
+    struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
+    c->value_bytes = left < capacity ? (uint32_t)left : capacity;
+    if (!(t.where = pond_hole_take(ref, POND_MAIN, ttl_class, pond_entry_units(c), 0, &t.units))) {
+        uint64_t room = (uint64_t)pond_segment_open_room(ref, POND_MAIN, ttl_class) * POND_UNIT_BYTES;
+        if (room > head + capacity / 8 && room < c->value_bytes + head) c->value_bytes = (uint32_t)room - head;
+        t.units = pond_entry_units(c);
+        t.appended = 1;
+        t.where = pond_segment_append(ref, POND_MAIN, ttl_class, t.units);
+        if (t.where == 0) return 0;
+    } else {
+        ref->shard->counters.hole_hits++;
+    }
+    put(ref, &t, c);
+    POND_CRASHPOINT("set.chunk_written");
+    return t.where;
+}
+
+/* All chunks, and the root's list of them in `list`. Returns 0 when there was no room after all: the chunks are holes again. */
+static int write_chunks(const struct pond_ref *ref, uint32_t ttl_class, const struct pond_content *whole, const void *value, uint64_t bytes,
+                        struct pond_root *list) {
+    struct pond_chunk_key key = {.hash = whole->hash};
+    struct pond_content c = *whole;
+    c.key = &key;
+    c.key_bytes = sizeof key;
+    c.flags = POND_ENTRY_CHUNK | (whole->flags & POND_ENTRY_TTL);
+    list->value_bytes = bytes;
+    list->chunk_count = 0;
+    for (uint64_t done = 0; done < bytes; done += c.value_bytes) {
+        key.number = list->chunk_count;
+        c.hash = pond_hash(&key, sizeof key, ref->g->hash_seed);
+        c.value = (const unsigned char *)value + done;
+        uint32_t where = list->chunk_count < chunks_most(ref->g, bytes) ? write_chunk(ref, ttl_class, &c, bytes - done) : 0;
+        if (where == 0) {
+            for (uint32_t i = 0; i < list->chunk_count; i++) pond_recycle_retire_one(ref, list->chunk[i]);
+            return 0;
+        }
+        list->chunk[list->chunk_count++] = where;
+    }
+    return 1;
+}
+
+/* Segments that must be free before the first chunk is written, so that the last one finds room: what the value takes, the root, and what is
+ * lost at the ends of segments. */
+static uint64_t segments_for(const struct pond_geometry *g, uint64_t bytes) {
+    uint64_t units = (bytes + chunks_most(g, bytes) * 64) / POND_UNIT_BYTES + g->entry_units_max;
+    return units * 9 / 8 / g->segment_units + 2;
+}
+
+static int set_large(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, struct pond_content *c,
+                     const void *value, size_t bytes, uint64_t ttl_ms, struct millpond_set *o) {
+    struct old old;
+    size_t list_bytes = sizeof(struct pond_root) + chunks_most(ref->g, bytes) * 4;
+    struct pond_root *list = malloc(list_bytes);
+    if (!list) return MILLPOND_ERR_NO_MEMORY;
+    find(ref, place, key, &old);
+    int result = condition(&old, o);
+    while (result == MILLPOND_OK && ref->shard->free_count < segments_for(ref->g, bytes))
+        if (!pond_recycle_force(ref)) result = MILLPOND_ERR_FULL;
+    if (result == MILLPOND_OK) {
+        find(ref, place, key, &old); /* recycling may have taken it */
+        result = condition(&old, o);
+    }
+    uint32_t ttl_class = pond_ttl_class(ref->g, ttl_ms);
+    if (result == MILLPOND_OK && !write_chunks(ref, ttl_class, c, value, bytes, list)) result = MILLPOND_ERR_FULL;
+    if (result == MILLPOND_OK) {
+        struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
+        c->flags |= POND_ENTRY_ROOT;
+        c->value = list;
+        c->value_bytes = (uint32_t)(offsetof(struct pond_root, chunk) + list->chunk_count * 4);
+        if (c->value_bytes < sizeof(struct pond_root)) c->value_bytes = sizeof(struct pond_root);
+        if (find_place(ref, &t, pond_entry_units(c), 0)) {
+            put(ref, &t, c);
+            publish(ref, place, &old, t.where, key->count + bytes);
+        } else {
+            for (uint32_t i = 0; i < list->chunk_count; i++) pond_recycle_retire_one(ref, list->chunk[i]);
+            result = MILLPOND_ERR_FULL;
+        }
+    }
+    free(list);
+    return result;
+}
+
+/* ---- set ---- */
+
+static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
+                     uint64_t ttl_ms, const struct millpond_set *o) {
+    struct target t = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
+    uint32_t units = pond_entry_units(c);
+    struct old old;
+    int ghost = -1;
+    for (;;) {
+        find(ref, place, key, &old);
+        int result = condition(&old, o);
+        if (result != MILLPOND_OK) return result;
+        t.queue = queue_for(ref, &old, key->hash, &ghost);
+        if (find_place(ref, &t, units, !old.found)) break;
+        if (!pond_recycle_force(ref)) return MILLPOND_ERR_FULL;
+    }
+    put(ref, &t, c);
+    publish(ref, place, &old, t.where, key->count + (c->flags & POND_ENTRY_COUNTER ? 8 : c->value_bytes));
+    return MILLPOND_OK;
+}
+
+/* Does this value go into chunks? One with a long key and a short value does not: chunks would not help. */
+static int is_large(const struct pond_geometry *g, const struct pond_content *c, size_t value_bytes) {
+    if (value_bytes > chunk_capacity(g)) return 1;
+    return pond_entry_units(c) > g->piece_units_max && value_bytes > chunk_capacity(g) / 2;
+}
+
+/* Can the root of such a value be an entry at all? */
+static int root_fits(const struct pond_geometry *g, size_t key_bytes, size_t value_bytes) {
+    return 64 + key_bytes + chunks_most(g, value_bytes) * 4 <= (uint64_t)g->entry_units_max * POND_UNIT_BYTES;
+}
+
+static struct pond_content content_for(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms, uint64_t grace_ms,
+                                       uint64_t now_ms) {
+    struct pond_content c = {.key = key->bytes,
+                             .value = value_bytes ? value : "",
+                             .key_bytes = (uint32_t)key->count,
+                             .value_bytes = value_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)value_bytes,
+                             .hash = key->hash};
+    if (ttl_ms) {
+        c.flags = POND_ENTRY_TTL;
+        c.expiry = pond_expiry_pack(now_ms + ttl_ms, pond_grace_of(grace_ms));
+    }
+    return c;
+}
+
+int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value, size_t value_bytes,
+                   struct millpond_set *o) {
+    const struct pond_geometry *g = &map->geometry;
+    uint32_t number = pond_shard_of(g, key->hash);
+    struct pond_place place = pond_place_of(g, key->hash);
+    struct pond_ref ref;
+    if (map->readonly) return MILLPOND_ERR_READ_ONLY;
+    if (value_bytes > g->max_item_bytes) return MILLPOND_ERR_TOO_LARGE;
+    uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
+    struct pond_content c = content_for(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
+    int large = is_large(g, &c, value_bytes);
+    if (large ? !root_fits(g, key->count, value_bytes) : pond_entry_units(&c) > g->entry_units_max) return MILLPOND_ERR_TOO_LARGE;
+    pond_read_prefetch_bucket(map, key->hash); /* S1 */
+    int result = pond_write_enter(map, number, timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    c.sequence = new_sequence(&ref);
+    result = large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, o->ttl_ms, o);
+    if (result == MILLPOND_OK) {
+        uint64_t units = pond_entry_units(&c) + (large ? value_bytes / POND_UNIT_BYTES : 0);
+        ref.shard->counters.sets++;
+        ref.shard->counters.bytes_set += units * POND_UNIT_BYTES;
+        o->version = (uint64_t)c.sequence + 1;
+        pond_recycle_step(&ref, units); /* S8 */
+    }
+    pond_write_leave(&ref);
+    return result;
+}
+
+/* ---- delete, touch, incr, clear ---- */
+
+int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key) {
+    struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_ref ref;
+    struct old old;
+    if (!map->readonly) pond_read_prefetch_bucket(map, key->hash);
+    int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    find(&ref, &place, key, &old);
+    if (old.found) pond_recycle_remove(&ref, &old.spot);
+    if (old.found && !old.alive) ref.shard->counters.expirations++;
+    if (old.alive) ref.shard->counters.deletes++;
+    pond_write_leave(&ref);
+    return old.alive ? MILLPOND_OK : MILLPOND_MISS;
+}
+
+/* In place where the entry has an expiry; else it is written anew, with one, and with the version and the chunks that it has. */
+int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, uint64_t ttl_ms) {
+    struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_ref ref;
+    struct old old;
+    int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    uint64_t now_ms = pond_clock_write(map);
+    find(&ref, &place, key, &old);
+    result = old.alive ? MILLPOND_OK : MILLPOND_MISS;
+    if (old.alive && old.d.flags & POND_ENTRY_TTL) {
+        uint64_t word = pond_expiry_pack(ttl_ms ? now_ms + ttl_ms : POND_EXPIRY_NEVER, pond_expiry_grace(old.d.expiry));
+        pond_segment_note_expiry(&ref, old.where, pond_entry_end_ms(word)); /* first: a segment must not seem over before its entries */
+        POND_CRASHPOINT("touch.noted");
+        pond_store_release_64((uint64_t *)(void *)(pond_ref_at(&ref, old.where) + 8), word);
+    } else if (old.alive && ttl_ms) {
+        uint64_t word = pond_expiry_pack(now_ms + ttl_ms, 0);
+        while (result == MILLPOND_OK) {
+            uint32_t queue = pond_segment_queue(&ref.table[pond_segment_of(ref.g, old.where)]);
+            if (pond_recycle_relocate(&ref, &old.spot, queue, word, now_ms)) {
+                pond_recycle_retire_one(&ref, old.where);
+                break;
+            }
+            if (!pond_recycle_force(&ref)) result = MILLPOND_ERR_FULL;
+            find(&ref, &place, key, &old);
+            if (!old.alive && result == MILLPOND_OK) result = MILLPOND_MISS;
+        }
+    }
+    if (result == MILLPOND_OK) pond_recycle_step(&ref, old.d.units);
+    pond_write_leave(&ref);
+    return result;
+}
+
+/* Decimal text of a 64-bit number, nothing before or behind it. */
+static int number_of(const unsigned char *text, uint32_t n, int64_t *number) {
+    uint32_t at = n > 0 && (text[0] == '-' || text[0] == '+');
+    int negative = at && text[0] == '-';
+    uint64_t limit = (uint64_t)INT64_MAX + (negative ? 1u : 0u), sum = 0;
+    if (n == at || n > 20 + at) return 0;
+    for (; at < n; at++) {
+        unsigned digit = (unsigned)text[at] - '0';
+        if (digit > 9 || sum > (limit - digit) / 10) return 0;
+        sum = sum * 10 + digit;
+    }
+    *number = negative ? (int64_t)(0 - sum) : (int64_t)sum;
+    return 1;
+}
+
+/* The number changes in place. The version follows it: a reader loads the version first, the number second, so that it never takes an old number
+ * for the new version's. A death in between is told by the intent, and recovery gives another version. */
+static void add_in_place(const struct pond_ref *ref, const struct old *old, int64_t number) {
+    unsigned char *at = pond_ref_at(ref, old->where);
+    pond_index_counter_begin(ref, old->where);
+    pond_store_release_64((uint64_t *)(void *)(at + old->d.value_off), (uint64_t)number);
+    POND_CRASHPOINT("incr.added");
+    pond_store_release_32((uint32_t *)(void *)(at + (old->d.flags & POND_ENTRY_TTL ? 16 : 8)), new_sequence(ref));
+    POND_CRASHPOINT("incr.versioned");
+    pond_index_counter_end(ref);
+}
+
+static int add(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, int64_t delta,
+               const struct millpond_incr *create, int64_t *value) {
+    struct old old;
+    int64_t number, sum;
+    find(ref, place, key, &old);
+    if (!old.alive && !create) return MILLPOND_MISS;
+    if (!old.alive)
+        number = create->initial;
+    else if (old.d.flags & POND_ENTRY_COUNTER)
+        number = (int64_t)pond_load_64((const uint64_t *)(const void *)(old.at + old.d.value_off));
+    else if (old.d.flags & POND_ENTRY_ROOT || !number_of(old.at + old.d.value_off, old.d.value_bytes, &number))
+        return MILLPOND_ERR_NOT_A_NUMBER;
+    if (__builtin_add_overflow(number, delta, &sum)) return MILLPOND_ERR_OVERFLOW;
+    if (old.alive && old.d.flags & POND_ENTRY_COUNTER) {
+        add_in_place(ref, &old, sum);
+    } else {
+        struct millpond_set always = {0};
+        uint64_t now_ms = pond_clock_write(ref->map), ttl_ms = old.alive ? 0 : create->ttl_ms;
+        struct pond_content c = content_for(key, &sum, sizeof sum, ttl_ms, 0, now_ms);
+        if (old.alive && old.d.flags & POND_ENTRY_TTL) { /* text becomes a counter and keeps its time */
+            uint64_t end = pond_expiry_unpack(old.d.expiry);
+            c.flags |= POND_ENTRY_TTL;
+            c.expiry = old.d.expiry;
+            ttl_ms = end > now_ms ? end - now_ms : 1;
+        }
+        c.flags |= POND_ENTRY_COUNTER;
+        c.sequence = new_sequence(ref);
+        int result = set_small(ref, key, place, &c, ttl_ms, &always);
+        if (result != MILLPOND_OK) return result;
+        pond_recycle_step(ref, pond_entry_units(&c));
+    }
+    ref->shard->counters.sets++;
+    if (value) *value = sum;
+    return MILLPOND_OK;
+}
+
+int pond_write_incr(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, int64_t delta, const struct millpond_incr *create,
+                    int64_t *value) {
+    struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_ref ref;
+    if (64 + key->count > (uint64_t)map->geometry.entry_units_max * POND_UNIT_BYTES) return MILLPOND_ERR_TOO_LARGE;
+    int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    result = add(&ref, &place, key, delta, create, value);
+    pond_write_leave(&ref);
+    return result;
+}
+
+int pond_write_clear(struct pond_map *map, uint32_t timeout_ms) {
+    for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
+        struct pond_ref ref;
+        int result = pond_write_enter(map, i, timeout_ms, &ref);
+        if (result != MILLPOND_OK) return result;
+        pond_recover_clear(&ref);
+        pond_write_leave(&ref);
+    }
+    return MILLPOND_OK;
+}
