@@ -39,7 +39,9 @@
  * - Do not truncate the file from outside while it is mapped: the kernel answers the next access with SIGBUS.
  * - Network file systems are refused: their mappings are not coherent between machines. Overlay file systems are refused too.
  * - A full disk is noticed at creation, when every block is allocated, and never later.
- * - Processes of different PID namespaces (containers) are refused unless the file was created with MILLPOND_NAMESPACES.
+ * - Processes of different PID namespaces (containers) are refused unless the file was created with MILLPOND_NAMESPACES. A child of fork
+ *   in another one keeps reading through an inherited handle; its writes are refused.
+ * - A key must fit into one segment: in files below about 8 MiB, which have small ones, the longest keys are MILLPOND_ERR_TOO_LARGE.
  */
 
 #include <stddef.h>
@@ -127,8 +129,8 @@ enum {
 struct millpond_options {
     uint32_t struct_bytes;      /* sizeof of this struct, for later versions */
     uint32_t flags;             /* MILLPOND_READONLY | ... */
-    uint64_t size_bytes;        /* create: size of the file, 64 KiB to 8 TiB, rounded up to whole pages; default 64 MiB */
-    uint64_t max_item_bytes;    /* create: largest value, at most half of a shard; default an eighth of one */
+    uint64_t size_bytes;        /* create: size of the file, 64 KiB to 4 TiB, rounded up to whole pages; default 64 MiB */
+    uint64_t max_item_bytes;    /* create: largest value (with a key of up to 256 bytes), at most half of a shard; default an eighth */
     uint64_t segment_bytes;     /* create: bytes of a segment, 512 to 64 MiB; default about 256 segments to a file */
     uint32_t shards;            /* create: number of shards, a power of two up to 256; default by size and processors */
     uint32_t entry_bytes;       /* create: expected bytes of key and value of a typical entry; sizes the index; default 124 */
@@ -327,10 +329,11 @@ MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t
     X(bytes_copied, "bytes of entries that eviction copied")                                                                           \
     X(steps_max, "most entries that one write examined for eviction")                                                                  \
     X(step_bytes_max, "most bytes that one write copied for eviction")                                                                 \
+    X(stalls, "writes that had to recycle a whole segment at once")                                                                    \
     X(lock_waits, "times that a writer had to wait for another")                                                                       \
     X(lock_timeouts, "times that it gave up waiting")                                                                                  \
     X(recoveries, "times that a writer repaired what a dead one left")                                                                 \
-    X(readers, "reader slots in use")                                                                                                  \
+    X(readers, "reader slots in use, those of dead threads until they are taken over")                                                                                                  \
     X(reader_slots, "reader slots")                                                                                                    \
     X(warm_starts, "times the file was opened with its content after a reboot")                                                        \
     X(cold_starts, "times it had to be emptied then")

@@ -14,6 +14,30 @@ struct pond_decoded {
     uint64_t expiry; /* expiry word, with POND_ENTRY_TTL */
 };
 
+/* The part of decoding that entries with flags need. */
+static inline int pond_entry_decode_flags(const unsigned char *at, uint32_t bytes, uint32_t *slack, struct pond_decoded *d) {
+    uint32_t head = pond_entry_head(d->flags);
+    if (head > bytes) return 0;
+    if (d->flags & POND_ENTRY_TTL) d->expiry = pond_load_64((const uint64_t *)(const void *)(at + 8));
+    if (d->flags & POND_ENTRY_WIDE) {
+        uint32_t wide = pond_load_32((const uint32_t *)(const void *)(at + head - 4));
+        d->key_bytes = wide & 0xffff;
+        *slack = wide >> 16;
+    }
+    d->key_off = head;
+    d->value_off = head + d->key_bytes;
+    if (d->flags & POND_ENTRY_COUNTER) d->value_off = (d->value_off + 7) & ~7u;
+    d->sequence = pond_load_32((const uint32_t *)(const void *)(at + (d->flags & POND_ENTRY_TTL ? 16 : 8)));
+    return 1;
+}
+
+/* The sizes that some kinds must have. */
+static inline int pond_entry_kind_fits(const struct pond_decoded *d) {
+    if (d->flags & POND_ENTRY_COUNTER && d->value_bytes != 8) return 0;
+    if (d->flags & POND_ENTRY_ROOT && d->value_bytes < sizeof(struct pond_root)) return 0;
+    return !(d->flags & POND_ENTRY_CHUNK) || d->key_bytes == sizeof(struct pond_chunk_key);
+}
+
 /* Decodes the entry at `at`, of which at most units_left units may be touched. Returns 0 when it cannot be an entry: garbage, or bytes
  * that are being reused. Never reads beyond units_left. */
 static inline int pond_entry_decode(const unsigned char *at, uint32_t units_left, struct pond_decoded *d) {
@@ -21,31 +45,19 @@ static inline int pond_entry_decode(const unsigned char *at, uint32_t units_left
     d->units = pond_word_units(word);
     d->flags = pond_word_flags(word);
     if (POND_UNLIKELY(d->units < 2 || d->units > units_left)) return 0;
-    uint32_t head = pond_entry_head(d->flags), slack = pond_word_slack(word);
+    uint32_t slack = pond_word_slack(word), bytes = d->units * POND_UNIT_BYTES;
     d->key_bytes = pond_word_key(word);
-    d->key_off = head;
     d->expiry = 0;
-    uint32_t bytes = d->units * POND_UNIT_BYTES;
-    if (POND_UNLIKELY(d->flags & (POND_ENTRY_TTL | POND_ENTRY_WIDE))) {
-        if (head > bytes) return 0;
-        if (d->flags & POND_ENTRY_TTL) d->expiry = pond_load_64((const uint64_t *)(const void *)(at + 8));
-        if (d->flags & POND_ENTRY_WIDE) {
-            uint32_t wide = pond_load_32((const uint32_t *)(const void *)(at + head - 4));
-            d->key_bytes = wide & 0xffff;
-            slack = wide >> 16;
-        }
+    if (POND_LIKELY(d->flags == 0)) {
+        d->sequence = pond_load_32((const uint32_t *)(const void *)(at + 8));
+        d->key_off = 12;
+        d->value_off = 12 + d->key_bytes;
+    } else if (!pond_entry_decode_flags(at, bytes, &slack, d)) {
+        return 0;
     }
-    d->sequence = pond_load_32((const uint32_t *)(const void *)(at + (d->flags & POND_ENTRY_TTL ? 16 : 8)));
-    d->value_off = head + d->key_bytes;
-    if (d->flags & POND_ENTRY_COUNTER) d->value_off = (d->value_off + 7) & ~7u;
     if (POND_UNLIKELY(d->key_bytes == 0 || d->value_off + slack > bytes)) return 0;
     d->value_bytes = bytes - d->value_off - slack;
-    if (POND_UNLIKELY(d->flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT | POND_ENTRY_CHUNK))) {
-        if (d->flags & POND_ENTRY_COUNTER && d->value_bytes != 8) return 0;
-        if (d->flags & POND_ENTRY_ROOT && d->value_bytes < sizeof(struct pond_root)) return 0;
-        if (d->flags & POND_ENTRY_CHUNK && d->key_bytes != sizeof(struct pond_chunk_key)) return 0;
-    }
-    return 1;
+    return POND_LIKELY(d->flags == 0) || pond_entry_kind_fits(d);
 }
 
 /* ---- expiry words ---- */

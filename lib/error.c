@@ -78,6 +78,6 @@ int pond_error_system(int error_number, char *errmsg, const char *path, const ch
         return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "too many open files; raise the limit (ulimit -n)");
     case ENAMETOOLONG: return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the name is too long; use a shorter one");
     default:
-        return pond_error_say(MILLPOND_ERR_SYSTEM, errmsg, path, "%s failed: %s", what, strerror(error_number));
+        return pond_error_say(MILLPOND_ERR_SYSTEM, errmsg, path, "%s failed: %s; see the system's log, or try another place", what, strerror(error_number));
     }
 }

@@ -210,14 +210,6 @@ int pond_index_room(const struct pond_ref *ref, const struct pond_place *place, 
     return 0;
 }
 
-void pond_index_weakest(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
-    const struct pond_bucket *bucket = &ref->buckets[place->home];
-    unsigned best = 0;
-    for (unsigned i = 1; i < POND_BUCKET_SLOTS; i++)
-        if (pond_hits_of(bucket, i) < pond_hits_of(bucket, best)) best = i;
-    *spot = (struct pond_spot){place->home, best, pond_load_64(&bucket->slot[best])};
-}
-
 /* ---- emptying ---- */
 
 void pond_index_clear(const struct pond_ref *ref) {

@@ -42,9 +42,6 @@ int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *p
 /* Finds an empty slot for a new key, moving one entry to its other bucket if that makes room. 1, or 0 when there is none. */
 int pond_index_room(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot);
 
-/* The least read slot of a full home bucket. */
-void pond_index_weakest(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot);
-
 /* Puts an entry into an empty slot; replaces the entry of a slot; empties a slot. Each is seen by readers as one change; `bytes` is what it
  * adds to the sum of keys and values, and may be negative as a difference modulo 2^64. */
 void pond_index_insert(const struct pond_ref *ref, const struct pond_place *place, const struct pond_spot *spot, uint32_t where, uint64_t bytes);

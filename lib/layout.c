@@ -51,15 +51,32 @@ static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards) {
     return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
 }
 
+static uint32_t piece_bytes_for(uint32_t segment_bytes) {
+    uint32_t bytes = segment_bytes / 4 < POND_PIECE_BYTES_MAX ? segment_bytes / 4 : POND_PIECE_BYTES_MAX;
+    return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
+}
+
+/* Each full chunk may be followed by one that only fills up the rest of a segment. */
+uint64_t pond_layout_chunks_most(uint32_t piece_bytes, uint64_t value_bytes) {
+    return value_bytes / (piece_bytes - POND_CHUNK_HEAD_BYTES) * 2 + 4;
+}
+
+/* The largest value whose list of chunks, with a key of up to 256 bytes, fits into one segment. */
+static uint64_t listed_bytes_most(uint32_t segment_bytes) {
+    uint32_t piece = piece_bytes_for(segment_bytes);
+    uint64_t chunks = (segment_bytes - POND_ROOT_HEAD_BYTES - 256) / 4;
+    return (chunks - 4) / 2 * (piece - POND_CHUNK_HEAD_BYTES);
+}
+
 const char *pond_layout_plan(const struct millpond_options *o, unsigned processors, struct pond_identity *id) {
     uint64_t size = o->size_bytes ? o->size_bytes : DEFAULT_FILE_BYTES;
     if (size < POND_FILE_BYTES_MIN) return "the size is below 64 KiB; give a larger one";
-    if (size > POND_FILE_BYTES_MAX) return "the size is above 8 TiB; give a smaller one";
+    if (size > POND_FILE_BYTES_MAX) return "the size is above 4 TiB; give a smaller one";
     size = round_up(size, POND_PAGE_BYTES);
-    if (o->shards > POND_SHARDS_MAX || (o->shards & (o->shards - 1))) return "the number of shards must be a power of two up to 256";
+    if (o->shards > POND_SHARDS_MAX || (o->shards & (o->shards - 1))) return "the number of shards is not a power of two up to 256; give one that is, or none";
     if (o->segment_bytes && (o->segment_bytes < POND_SEGMENT_BYTES_MIN || o->segment_bytes > POND_SEGMENT_BYTES_MAX))
-        return "a segment must have 512 bytes to 64 MiB";
-    if (o->mode > 0777) return "the mode must be permission bits, 0 to 0777";
+        return "the segment size is not from 512 bytes to 64 MiB; give one that is, or none";
+    if (o->mode > 0777) return "the mode is not permission bits, 0 to 0777; give three octal digits";
 
     id->file_bytes = size;
     id->reader_count = reader_count_for(size);
@@ -87,8 +104,10 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     id->segment_count = (uint32_t)((room - index - 64) / (id->segment_bytes + sizeof(struct pond_segment)));
 
     uint64_t data = (uint64_t)id->segment_count * id->segment_bytes;
-    if (o->max_item_bytes > data / 2) return "the largest value must fit twice into a shard; give fewer shards or a larger size";
-    id->max_item_bytes = o->max_item_bytes ? o->max_item_bytes : data / 8;
+    if (o->max_item_bytes > data / 2) return "the largest value does not fit twice into a shard; give a smaller one, fewer shards or a larger size";
+    uint64_t listed = listed_bytes_most(id->segment_bytes);
+    if (o->max_item_bytes > listed) return "the largest value has more pieces than a segment can list; give larger segments or a smaller value";
+    id->max_item_bytes = o->max_item_bytes ? o->max_item_bytes : data / 8 < listed ? data / 8 : listed;
     return NULL;
 }
 
@@ -130,8 +149,7 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->ghosts_off_units = (uint32_t)(ghosts / POND_UNIT_BYTES);
     g->first_unit = (uint32_t)(segments / POND_UNIT_BYTES);
     g->end_unit = (uint32_t)(end / POND_UNIT_BYTES);
-    uint32_t largest = id->segment_bytes / 4 < POND_PIECE_BYTES_MAX ? id->segment_bytes / 4 : POND_PIECE_BYTES_MAX;
-    g->piece_units_max = largest / POND_UNIT_BYTES;
+    g->piece_units_max = piece_bytes_for(id->segment_bytes) / POND_UNIT_BYTES;
     g->entry_units_max = id->segment_bytes / POND_UNIT_BYTES < POND_ENTRY_UNITS_MAX ? id->segment_bytes / POND_UNIT_BYTES : POND_ENTRY_UNITS_MAX;
     if (id->max_item_bytes > (uint64_t)id->segment_count * id->segment_bytes / 2) return "its largest value does not fit";
     g->reserve = id->segment_count >= 32 ? 2 : 1;

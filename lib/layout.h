@@ -58,7 +58,7 @@ enum { POND_LIBC_GLIBC = 1, POND_LIBC_MUSL = 2 };
 
 /* Bounds of a pond. */
 #define POND_FILE_BYTES_MIN (UINT64_C(64) << 10)
-#define POND_FILE_BYTES_MAX (UINT64_C(8) << 40)
+#define POND_FILE_BYTES_MAX (UINT64_C(4) << 40)
 #define POND_SHARD_BYTES_MAX (UINT64_C(32) << 30)
 #define POND_SHARDS_MAX 256u
 #define POND_SEGMENT_BYTES_MIN 512u
@@ -133,7 +133,8 @@ static_assert(offsetof(struct pond_living, reader_high) % 64 == 0, "readers on a
 struct pond_reader {
     pthread_mutex_t mutex;                /* robust: held by the owning thread as long as it owns the slot */
     uint64_t pin[POND_READER_PINS];       /* shard << 32 | segment + 1, or 0 */
-    char pad[8];
+    uint32_t owned;                       /* 1 from claim to release; a dead owner's until somebody takes the slot over */
+    char pad[4];
     uint64_t hits, misses, retries, gave_up; /* written by the owner only; they outlive it */
     char pad2[32];
 };
@@ -230,6 +231,10 @@ struct pond_chunk_key {
 };
 static_assert(sizeof(struct pond_chunk_key) == 16, "chunk key");
 
+/* In front of a chunk's bytes; in front of a root's list, the key not counted: upper bounds. */
+#define POND_CHUNK_HEAD_BYTES 40u
+#define POND_ROOT_HEAD_BYTES 64u
+
 struct pond_root {
     uint64_t value_bytes;
     uint32_t chunk_count;
@@ -283,7 +288,7 @@ static_assert(sizeof(struct pond_intent) == 64, "the intent is a cache line");
 
 struct pond_shard_counters { /* since creation; holder of the mutex */
     uint64_t sets, deletes, evictions, index_evictions, expirations, ghost_hits, hole_hits, relinks;
-    uint64_t bytes_set, bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages;
+    uint64_t bytes_set, bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages, stalls;
 };
 
 /* The walk of the segment that is being recycled (recycle.c). All of it may be forgotten: a walk can start again. */
@@ -346,6 +351,9 @@ struct pond_geometry {
 #define POND_LIVING_OFF 4096u
 
 struct millpond_options;
+
+/* The most chunks that a value can end in, with pieces of this size: each is full, or fills up a segment. */
+uint64_t pond_layout_chunks_most(uint32_t piece_bytes, uint64_t value_bytes);
 
 /* Chooses shards, segments and index for the size asked for. Returns NULL and fills `identity`'s sizes, or the sentence that says why not. */
 const char *pond_layout_plan(const struct millpond_options *options, unsigned processors, struct pond_identity *identity);

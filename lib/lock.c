@@ -11,6 +11,7 @@
 #include "lock.h"
 
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 int pond_lock_init(pthread_mutex_t *mutex) {
@@ -23,6 +24,13 @@ int pond_lock_init(pthread_mutex_t *mutex) {
     if (!failed) failed = pthread_mutex_init(mutex, &attributes);
     pthread_mutexattr_destroy(&attributes);
     return failed;
+}
+
+/* An unlocked robust mutex of glibc is, byte for byte, a new one. */
+int pond_lock_is_free(const pthread_mutex_t *mutex) {
+    pthread_mutex_t fresh;
+    memset(&fresh, 0, sizeof fresh);
+    return pond_lock_init(&fresh) == 0 && memcmp(&fresh, mutex, sizeof fresh) == 0;
 }
 
 static enum pond_lock_result result_of(int failed) {

@@ -17,6 +17,9 @@ enum pond_lock_result {
 /* Makes a mutex anew. Nobody may use it at the time. 0 or errno. */
 int pond_lock_init(pthread_mutex_t *mutex);
 
+/* Are these the bytes of a mutex that nobody holds? For when nobody can. */
+int pond_lock_is_free(const pthread_mutex_t *mutex);
+
 /* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. */
 enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited);
 enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex);

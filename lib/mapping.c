@@ -7,7 +7,8 @@
  * Opening:   O1 open without following links; look at type, owner, mode, file system
  *            O2 lock byte 0 of the file (an open file description lock: a POSIX lock would be lost when any descriptor of the file is closed)
  *            O3 read the identity, check all of it, map
- *            O4 of another boot, another file (a copy) or an empty PID namespace: the mutexes are made anew, here, before anyone uses them
+ *            O4 nobody else uses it (byte 1 can be locked alone): the mutexes are looked at, and made anew where they are not free; all of them,
+ *               before anyone uses them, in a file of another boot, a copy of a file, or one whose PID namespace is gone
  *            O5 a shared lock on byte 1 says: somebody uses this file. It goes when the last process is gone
  *            O6 unlock byte 0
  *
@@ -39,6 +40,11 @@ void pond_process_unlock(void) { pthread_mutex_unlock(&process_mutex); }
 
 static void after_fork_in_child(void) {
     if (fork_child) fork_child();
+    for (struct pond_map *map = process_maps; map; map = map->next)
+        if (map->gate)
+            pond_gate_after_fork(map->gate);
+        else if (!map->readonly && pond_platform_pid_namespace() != map->living->pid_namespace)
+            map->refusal = MILLPOND_ERR_NAMESPACE; /* the first child behind unshare(CLONE_NEWPID) */
     pond_process_unlock();
 }
 
@@ -80,6 +86,7 @@ static struct pond_map *map_new(int fd, unsigned char *base, int readonly) {
     map->fd = fd;
     map->base = base;
     map->readonly = readonly;
+    map->refusal = readonly ? MILLPOND_ERR_READ_ONLY : MILLPOND_OK;
     map->living = (struct pond_living *)(void *)(base + POND_LIVING_OFF);
     map->readers = (struct pond_reader *)(void *)(base + POND_READERS_OFF);
     map->refs = 1;
@@ -219,21 +226,20 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
                                   "it was last used before a restart of the machine, or is a copy; open it once for writing first");
         return MILLPOND_OK;
     }
-    if (stale || stranger) {
-        if (pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 1, 0) != 0) {
-            if (stale)
-                return pond_error_say(MILLPOND_ERR_IN_USE, errmsg, path,
-                                      "it is being used as a file of another boot or place; close it everywhere first");
-            return pond_error_say(MILLPOND_ERR_NAMESPACE, errmsg, path,
-                                  "processes of another PID namespace (container) use it; share the namespace, or create it with --namespaces");
-        }
-        result = hooks->attach(map, stale ? POND_ATTACH_STALE : POND_ATTACH_ABANDONED, errmsg, path);
+    int alone = pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 1, 0) == 0;
+    if (stale && !alone)
+        return pond_error_say(MILLPOND_ERR_IN_USE, errmsg, path, "it is being used as a file of another boot or place; close it everywhere first");
+    if (stranger && !alone)
+        return pond_error_say(MILLPOND_ERR_NAMESPACE, errmsg, path,
+                              "processes of another PID namespace (container) use it; share the namespace, or create it with --namespaces");
+    if (alone) {
+        result = hooks->attach(map, stale ? POND_ATTACH_STALE : stranger ? POND_ATTACH_ABANDONED : POND_ATTACH_ALONE, errmsg, path);
         if (result != MILLPOND_OK) return result;
         living->device = map->device;
         living->inode = map->inode;
         living->pid_namespace = now.pid_namespace;
         POND_CRASHPOINT("attach.reset");
-        memcpy(living->boot_id, now.boot_id, sizeof now.boot_id); /* last: a killed opener leaves the work to the next one */
+        if (stale) memcpy(living->boot_id, now.boot_id, sizeof now.boot_id); /* last: a killed opener leaves the work to the next one */
     }
     int failed = pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 0, OPEN_TIMEOUT_MS); /* O5; turns an exclusive one into a shared one */
     if (failed) return pond_error_system(failed, errmsg, path, "locking it");
@@ -261,8 +267,13 @@ static int map_file(int fd, const char *path, const struct millpond_options *opt
     map->geometry = geometry;
     map->device = info->device;
     map->inode = info->inode;
-    result = attach(map, path, hooks, errmsg);
+    if (!readonly && geometry.file_flags & POND_FILE_NAMESPACES) {
+        failed = pond_gate_new(fd, geometry.shard_count, &map->gate);
+        if (failed) result = pond_error_system(failed, errmsg, path, "opening it once more");
+    }
+    if (result == MILLPOND_OK) result = attach(map, path, hooks, errmsg);
     if (result != MILLPOND_OK) {
+        pond_gate_free(map->gate);
         pond_platform_unmap(base, geometry.file_bytes);
         free(map);
         return result;
@@ -351,6 +362,7 @@ void pond_map_release_locked(struct pond_map *map) {
     while (*link != map) link = &(*link)->next;
     *link = map->next;
     pond_platform_unmap(map->base, map->geometry.file_bytes);
+    pond_gate_free(map->gate);
     pond_platform_close(map->fd);
     free(map);
 }

@@ -66,7 +66,7 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
     static const struct millpond_options defaults = MILLPOND_OPTIONS_INIT;
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (errmsg) errmsg[0] = 0;
-    if (!pond || !path || !*path) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_open", "a path and a place for the handle are needed");
+    if (!pond || !path || !*path) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_open", "the path or the place for the handle is missing; give both");
     const struct millpond_options *o = options ? options : &defaults;
     if (o->struct_bytes != sizeof *o)
         return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the options were not initialised; begin with MILLPOND_OPTIONS_INIT");
@@ -263,7 +263,7 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
                    char *errmsg) {
     struct millpond *pond;
     struct millpond_check sums = {0};
-    if (flags > MILLPOND_CHECK_REPAIR) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path ? path : "millpond_check", "unknown flags");
+    if (flags > MILLPOND_CHECK_REPAIR) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path ? path : "millpond_check", "unknown flags; give 0 or MILLPOND_CHECK_REPAIR");
     int result = millpond_open(&pond, path, NULL, errmsg);
     if (result != MILLPOND_OK) return result;
     struct pond_map *map = enter(pond);
@@ -274,7 +274,7 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
             if (pond_check_shard(&ref, flags, report, arg, &sums) != 0) result = MILLPOND_ERR_NO_MEMORY;
             pond_write_leave(&ref);
         }
-        if (result != MILLPOND_OK) pond_error_say(result, errmsg, path, "shard %u: %s", i, millpond_strerror(result));
+        if (result != MILLPOND_OK) pond_error_say(result, errmsg, path, "shard %u could not be checked (%s); try again when no writer is stopped", i, millpond_strerror(result));
     }
     leave(0);
     millpond_close(pond);

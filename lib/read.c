@@ -35,6 +35,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined __SSE2__ && !defined MILLPOND_TSAN
+#include <emmintrin.h>
+#endif
 
 #define TURNS 1000u
 #define HITS_MAX 3u
@@ -59,17 +62,38 @@ static inline int pond_read_valid(const struct pond_bucket *bucket, uint32_t ver
 /* ORDER slot-publish (reader): the entry's bytes are loaded after the slot that names them. Pairs with (writer) in change(). */
 static inline uint64_t pond_read_slot(const struct pond_bucket *bucket, uint32_t slot) { return pond_load_acquire_64(&bucket->slot[slot]); }
 
+/* R2, a first look: a bit for each slot whose upper half is `upper`. A hint that is taken without order: search() loads a slot that it names
+ * again, and the load fence before the versions are compared covers the slots that it does not name. */
+#if defined __SSE2__ && !defined MILLPOND_TSAN
+static inline unsigned candidates(const struct pond_bucket *bucket, uint32_t upper) {
+    const __m128i *lines = (const __m128i *)(const void *)bucket;
+    const __m128i want = _mm_set1_epi32((int)upper);
+    __m128 a = _mm_castsi128_ps(_mm_load_si128(lines)), b = _mm_castsi128_ps(_mm_load_si128(lines + 1));
+    __m128 c = _mm_castsi128_ps(_mm_load_si128(lines + 2)), d = _mm_castsi128_ps(_mm_load_si128(lines + 3));
+    __m128i low = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)), want);
+    __m128i high = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(c, d, 0xdd)), want);
+    unsigned mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
+    return mask & ((1u << POND_BUCKET_SLOTS) - 1); /* the eighth word holds version, hits and spill */
+}
+#else
+static inline unsigned candidates(const struct pond_bucket *bucket, uint32_t upper) {
+    unsigned mask = 0;
+    for (unsigned i = 0; i < POND_BUCKET_SLOTS; i++) mask |= (unsigned)((uint32_t)(pond_load_64(&bucket->slot[i]) >> 32) == upper) << i;
+    return mask;
+}
+#endif
+
 /* R2 to R4, without the copy: the entry with this key in one bucket. `upper` is what the slot's upper half must be. */
 static inline int search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct found *f) {
-    for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++) {
+    for (unsigned mask = candidates(bucket, upper); mask; mask &= mask - 1) {
+        unsigned i = (unsigned)__builtin_ctz(mask);
         uint64_t word = pond_read_slot(bucket, i);
-        if (POND_LIKELY((uint32_t)(word >> 32) != upper)) continue;
         uint32_t where = pond_slot_where(word);
-        if (POND_UNLIKELY(!pond_where_valid(ref->g, where))) continue;
+        if (POND_UNLIKELY((uint32_t)(word >> 32) != upper || !pond_where_valid(ref->g, where))) continue;
         f->at = pond_ref_at(ref, where);
         if (POND_UNLIKELY(!pond_entry_decode(f->at, ref->g->end_unit - where, &f->d))) continue;
-        if (f->d.key_bytes != key->count || f->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) continue;
-        if (!pond_same_bytes(f->at + f->d.key_off, key->bytes, key->count)) continue;
+        if (POND_UNLIKELY(f->d.key_bytes != key->count || f->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK))) continue;
+        if (POND_UNLIKELY(!pond_same_bytes(f->at + f->d.key_off, key->bytes, key->count))) continue;
         f->bucket = bucket;
         f->slot = i;
         return 1;
@@ -82,7 +106,8 @@ static inline enum turn look(const struct pond_ref *ref, const struct pond_place
     struct pond_bucket *home = &ref->buckets[place->home];
     uint32_t version = pond_load_acquire_32(&home->version);
     f->version = version;
-    if (search(ref, home, place->tag, key, f)) return FOUND;
+    if (POND_LIKELY(search(ref, home, place->tag, key, f))) return FOUND;
+    pond_fence_load(); /* the slots before the spill count that was raised before one of them was cleared */
     if (pond_load_acquire_16(&home->spill) == 0) return pond_read_valid(home, version) ? ABSENT : AGAIN;
     struct pond_bucket *other = &ref->buckets[place->other];
     f->version = pond_load_acquire_32(&other->version);
@@ -140,11 +165,11 @@ static uint64_t version_of(const struct pond_decoded *d) { return (uint64_t)d->s
 
 /* ---- a get ---- */
 
-/* What one turn's find is worth. AGAIN: nothing, look again. */
-static enum turn take(const struct pond_ref *ref, const struct found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
-                      size_t *value_bytes, uint64_t *version, int *result) {
+/* What one turn's find is worth, for an entry with flags, or when a version was asked for. AGAIN: nothing, look again. */
+static __attribute__((noinline)) enum turn take_odd(const struct pond_ref *ref, const struct found *f, const struct pond_key *key, void *buf,
+                                                    size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
     char text[24];
-    if (POND_UNLIKELY(f->d.flags & POND_ENTRY_TTL) && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
+    if (f->d.flags & POND_ENTRY_TTL && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
         return pond_read_valid(f->bucket, f->version) ? ABSENT : AGAIN;
     if (version && *version == version_of(&f->d)) {
         *result = MILLPOND_UNCHANGED;
@@ -155,14 +180,29 @@ static enum turn take(const struct pond_ref *ref, const struct found *f, const s
     uint64_t bytes = size_of(f, text);
     int whole = 1;
     *result = MILLPOND_TOO_SMALL;
-    if (POND_LIKELY(bytes <= buf_bytes)) {
+    if (bytes <= buf_bytes) {
         whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
         *result = MILLPOND_OK;
     }
-    if (POND_UNLIKELY(!pond_read_valid(f->bucket, f->version))) return AGAIN;
-    if (POND_UNLIKELY(!whole)) return ABSENT; /* unchanged and yet not whole: damaged */
+    if (!pond_read_valid(f->bucket, f->version)) return AGAIN;
+    if (!whole) return ABSENT; /* unchanged and yet not whole: damaged */
     if (value_bytes) *value_bytes = bytes;
     if (version) *version = version_of(&f->d);
+    return FOUND;
+}
+
+/* The same for any entry; most are plain ones. */
+static inline enum turn take(const struct pond_ref *ref, const struct found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
+                             size_t *value_bytes, uint64_t *version, int *result) {
+    if (POND_UNLIKELY(f->d.flags != 0 || version != NULL)) return take_odd(ref, f, key, buf, buf_bytes, value_bytes, version, result);
+    size_t bytes = f->d.value_bytes;
+    *result = MILLPOND_TOO_SMALL;
+    if (POND_LIKELY(bytes <= buf_bytes)) {
+        pond_copy_out(buf, f->at + f->d.value_off, bytes);
+        *result = MILLPOND_OK;
+    }
+    if (POND_UNLIKELY(!pond_read_valid(f->bucket, f->version))) return AGAIN;
+    if (value_bytes) *value_bytes = bytes;
     return FOUND;
 }
 

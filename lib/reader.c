@@ -45,6 +45,7 @@ static void unlink_hold(struct hold *hold) {
 static void let_go(struct hold *hold) {
     if (hold->slot) {
         for (unsigned i = 0; i < POND_READER_PINS; i++) pond_store_release_64(&hold->slot->pin[i], 0);
+        pond_store_32(&hold->slot->owned, 0);
         pond_lock_release(&hold->slot->mutex);
     }
     unlink_hold(hold);
@@ -93,6 +94,7 @@ static struct pond_reader *claim(struct pond_map *map) {
             got = POND_LOCK_HELD;
         }
         if (got != POND_LOCK_HELD) continue;
+        pond_store_32(&slot->owned, 1);
         if (pond_load_32(&map->living->reader_high) <= i) pond_store_32(&map->living->reader_high, i + 1); /* a hint: statistics only */
         return slot;
     }
@@ -179,6 +181,6 @@ void pond_reader_sum(const struct pond_map *map, uint64_t *hits, uint64_t *misse
         *misses += pond_load_64(&slot->misses);
         *retries += pond_load_64(&slot->retries);
         *gave_up += pond_load_64(&slot->gave_up);
-        (*used)++;
+        *used += pond_load_32(&slot->owned) != 0;
     }
 }

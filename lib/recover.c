@@ -63,11 +63,28 @@ static void make_locks(struct pond_map *map) {
     for (uint32_t i = 0; i < map->geometry.reader_count; i++) {
         pond_lock_init(&map->readers[i].mutex);
         memset(map->readers[i].pin, 0, sizeof map->readers[i].pin);
+        map->readers[i].owned = 0;
     }
     for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
         struct pond_ref ref = pond_ref_of(map, i);
         pond_lock_init(&ref.shard->mutex);
         ref.shard->views = 0;
+    }
+}
+
+void pond_recover_alone(struct pond_map *map) {
+    for (uint32_t i = 0; i < map->geometry.reader_count; i++) {
+        struct pond_reader *slot = &map->readers[i];
+        if (pond_lock_is_free(&slot->mutex)) continue;
+        memset(slot->pin, 0, sizeof slot->pin);
+        slot->owned = 0;
+        pond_lock_init(&slot->mutex);
+    }
+    for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
+        struct pond_ref ref = pond_ref_of(map, i);
+        if (pond_lock_is_free(&ref.shard->mutex)) continue;
+        pond_recover_shard(&ref);
+        pond_lock_init(&ref.shard->mutex); /* last: until then the next opener repairs again */
     }
 }
 

@@ -13,6 +13,9 @@ void pond_recover_clear(const struct pond_ref *ref);
 /* Hooks of pond_map_open(): nobody else uses the file. */
 void pond_recover_format(struct pond_map *map);
 
+/* Every mutex that is not free is made anew, and its shard repaired: nobody can hold it. */
+void pond_recover_alone(struct pond_map *map);
+
 /* Mutexes made anew, reader slots given back; every shard as after a death. */
 void pond_recover_locks(struct pond_map *map);
 

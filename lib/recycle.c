@@ -35,6 +35,7 @@ enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2 };
 #define BATCH 16u               /* entries decoded ahead */
 #define STEP_ENTRIES_MIN 4u     /* of an instalment */
 #define STEP_ENTRIES_MAX 64u
+#define MERCIFUL_VICTIMS 4u     /* of a forced recycling: after so many that freed nothing, hot entries are dropped too */
 #define ENTRY_COST_UNITS 8u     /* what examining an entry costs besides its size, in units: a probe of the index */
 
 /* An entry of the victim, decoded. */
@@ -94,6 +95,43 @@ void pond_recycle_remove(const struct pond_ref *ref, const struct pond_spot *spo
     uint64_t weight = pond_entry_decode(at, pond_units_left(ref->g, where), &d) ? pond_recycle_weight(at, &d) : 0;
     pond_index_remove(ref, spot, 0 - weight);
     pond_recycle_retire(ref, where);
+}
+
+/* ---- a full index ---- */
+
+/* The older, the smaller: the place of an entry in the order of leaving. */
+static uint64_t age_rank(const struct pond_ref *ref, const struct pond_spot *spot) {
+    uint32_t where = pond_slot_where(spot->word);
+    if (!pond_where_valid(ref->g, where)) return 0;
+    const struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
+    uint64_t order = pond_segment_state(s) == POND_SEGMENT_OPEN ? ref->shard->order + 1 : s->order;
+    return order * ref->g->segment_units + (where - ref->g->first_unit) % ref->g->segment_units;
+}
+
+void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
+    uint32_t buckets[2] = {place->home, place->other};
+    uint64_t best_rank = 0, rank;
+    unsigned best_hits = 4;
+    for (uint32_t i = 0; i < 2 * POND_BUCKET_SLOTS; i++) {
+        struct pond_spot s = {buckets[i / POND_BUCKET_SLOTS], i % POND_BUCKET_SLOTS, 0};
+        s.word = pond_load_64(&ref->buckets[s.bucket].slot[s.slot]);
+        unsigned hits = pond_hits_of(&ref->buckets[s.bucket], s.slot);
+        rank = age_rank(ref, &s);
+        if (hits > best_hits || (hits == best_hits && rank >= best_rank)) continue;
+        best_hits = hits;
+        best_rank = rank;
+        *spot = s;
+    }
+    for (uint32_t i = 0; i < 2 * POND_BUCKET_SLOTS; i++) {
+        struct pond_bucket *bucket = &ref->buckets[buckets[i / POND_BUCKET_SLOTS]];
+        struct pond_spot s = {buckets[i / POND_BUCKET_SLOTS], i % POND_BUCKET_SLOTS, pond_load_64(&bucket->slot[i % POND_BUCKET_SLOTS])};
+        unsigned hits = pond_hits_of(bucket, s.slot);
+        if (hits > best_hits && age_rank(ref, &s) < best_rank) pond_hits_set(bucket, s.slot, hits - 1);
+    }
+    ref->shard->counters.evictions++;
+    ref->shard->counters.index_evictions++;
+    pond_recycle_remove(ref, spot);
+    spot->word = 0;
 }
 
 /* ---- moving an entry ---- */
@@ -413,10 +451,11 @@ void pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
 int pond_recycle_force(const struct pond_ref *ref) {
     struct pond_shard *shard = ref->shard;
     uint32_t free_before = shard->free_count;
+    shard->counters.stalls++;
     for (uint32_t turns = 0; turns < 2 * ref->g->segment_count && shard->free_count <= free_before; turns++) {
         uint64_t now_ms = pond_clock_read(ref->map);
         if (!walking(ref) && !begin(ref, now_ms)) return 0;
-        struct walker w = walker_of(ref, now_ms, shard->free_count == 0);
+        struct walker w = walker_of(ref, now_ms, turns >= MERCIFUL_VICTIMS && shard->free_count == 0);
         while (shard->walk.victim == w.segment + 1) {
             w.examined = 0;
             advance(&w, UINT64_MAX, UINT32_MAX);

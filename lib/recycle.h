@@ -14,6 +14,10 @@ void pond_recycle_step(const struct pond_ref *ref, uint64_t units);
 /* Frees at least one segment now, dropping what lives if need be. Returns 0 when that cannot be (everything is pinned). */
 int pond_recycle_force(const struct pond_ref *ref);
 
+/* Makes a slot for a new key where the index is full though the memory is not: of the entries in its two buckets the one leaves that is read
+ * least, the oldest of them; those that were passed over have their counters lowered, as in a queue. */
+void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot);
+
 /* An entry that no slot names any more: it, and the chunks of a root, become holes. */
 void pond_recycle_retire(const struct pond_ref *ref, uint32_t where);
 

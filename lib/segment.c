@@ -187,6 +187,14 @@ uint32_t pond_segment_append(const struct pond_ref *ref, uint32_t queue, uint32_
     return pond_segment_start(ref->g, (uint32_t)(s - ref->table)) + pond_segment_tail(ref->g, s);
 }
 
+uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue, uint32_t units) {
+    for (uint32_t i = 0; i < POND_QUEUES * POND_TTL_CLASSES; i++) {
+        uint32_t q = (queue + i / POND_TTL_CLASSES) % POND_QUEUES, k = i % POND_TTL_CLASSES;
+        if (pond_segment_open_room(ref, q, k) >= units) return pond_segment_append(ref, q, k, units);
+    }
+    return 0;
+}
+
 void pond_segment_commit(const struct pond_ref *ref, uint32_t where, uint32_t units) {
     uint32_t segment = pond_segment_of(ref->g, where);
     POND_CRASHPOINT("segment.uncommitted");

@@ -36,6 +36,8 @@ uint32_t pond_segment_open_room(const struct pond_ref *ref, uint32_t queue, uint
 /* Takes `units` at the tail of the open segment of a queue and class, or of a fresh one. Returns where, or 0 when no segment is free. Nothing is
  * committed: a walk does not see the place until pond_segment_commit(). */
 uint32_t pond_segment_append(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units);
+/* The same where any open segment will do, of this queue or else of the other: when no segment is free. */
+uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue, uint32_t units);
 void pond_segment_commit(const struct pond_ref *ref, uint32_t where, uint32_t units);
 
 /* An entry that lives until `expiry_ms` (0: for ever) is in this segment from now on. */

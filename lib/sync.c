@@ -58,6 +58,10 @@ static int warm(struct pond_map *map, char *errmsg, const char *path) {
 }
 
 int pond_sync_attach(struct pond_map *map, enum pond_attach why, char *errmsg, const char *path) {
+    if (why == POND_ATTACH_ALONE) {
+        pond_recover_alone(map);
+        return MILLPOND_OK;
+    }
     if (why == POND_ATTACH_ABANDONED) {
         pond_recover_locks(map);
         return MILLPOND_OK;

@@ -40,7 +40,12 @@ static __thread volatile int inside __attribute__((tls_model("initial-exec")));
 static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
     int waited;
     *ref = pond_ref_of(map, shard);
+    if (POND_UNLIKELY(map->gate != NULL) && !pond_gate_enter(map->gate, shard, timeout_ms)) {
+        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
+        return MILLPOND_ERR_BUSY;
+    }
     enum pond_lock_result got = pond_lock_acquire(&ref->shard->mutex, timeout_ms, &waited);
+    if (POND_UNLIKELY(map->gate != NULL) && got >= POND_LOCK_BUSY) pond_gate_leave(map->gate, shard);
     if (got == POND_LOCK_BUSY) {
         pond_add_64(&ref->shard->counters.lock_timeouts, 1);
         return MILLPOND_ERR_BUSY;
@@ -54,8 +59,13 @@ static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms,
     return MILLPOND_OK;
 }
 
+static void give_mutex(const struct pond_ref *ref) {
+    pond_lock_release(&ref->shard->mutex);
+    if (POND_UNLIKELY(ref->map->gate != NULL)) pond_gate_leave(ref->map->gate, ref->number);
+}
+
 int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
-    if (POND_UNLIKELY(map->readonly)) return MILLPOND_ERR_READ_ONLY;
+    if (POND_UNLIKELY(map->refusal != MILLPOND_OK)) return map->refusal;
     if (POND_UNLIKELY(inside)) return MILLPOND_ERR_REENTERED;
     inside = 1;
     int result = take_mutex(map, shard, timeout_ms, ref);
@@ -68,19 +78,27 @@ int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, 
 
 void pond_write_leave(const struct pond_ref *ref) {
     POND_CRASHPOINT("write.done");
-    pond_lock_release(&ref->shard->mutex);
+    give_mutex(ref);
     inside = 0;
+}
+
+/* Shards 0 to count - 1, the last one first. */
+static void give_from(struct pond_map *map, uint32_t count) {
+    while (count-- > 0) {
+        struct pond_ref ref = pond_ref_of(map, count);
+        give_mutex(&ref);
+    }
 }
 
 int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
     struct pond_ref ref;
-    if (map->readonly) return MILLPOND_ERR_READ_ONLY;
+    if (map->refusal != MILLPOND_OK) return map->refusal;
     if (inside) return MILLPOND_ERR_REENTERED;
     inside = 1;
     for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
         int result = take_mutex(map, i, timeout_ms, &ref);
         if (result == MILLPOND_OK) continue;
-        while (i-- > 0) pond_lock_release(&pond_ref_of(map, i).shard->mutex);
+        give_from(map, i);
         inside = 0;
         return result;
     }
@@ -88,7 +106,7 @@ int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
 }
 
 void pond_write_leave_all(struct pond_map *map) {
-    for (uint32_t i = map->geometry.shard_count; i-- > 0;) pond_lock_release(&pond_ref_of(map, i).shard->mutex);
+    give_from(map, map->geometry.shard_count);
     inside = 0;
 }
 
@@ -141,6 +159,7 @@ static int find_place(const struct pond_ref *ref, struct target *t, uint32_t uni
     }
     t->units = units;
     t->where = pond_segment_append(ref, t->queue, t->ttl_class, units);
+    if (t->where == 0) t->where = pond_segment_append_anywhere(ref, t->queue, units);
     return t->where != 0;
 }
 
@@ -171,12 +190,7 @@ static void publish(const struct pond_ref *ref, const struct pond_place *place, 
         return;
     }
     struct pond_spot spot;
-    if (!pond_index_room(ref, place, &spot)) {
-        pond_index_weakest(ref, place, &spot);
-        ref->shard->counters.evictions++;
-        ref->shard->counters.index_evictions++;
-        pond_recycle_remove(ref, &spot);
-    }
+    if (!pond_index_room(ref, place, &spot)) pond_recycle_slot(ref, place, &spot);
     pond_index_insert(ref, place, &spot, where, weight);
     POND_CRASHPOINT("set.inserted");
 }
@@ -207,15 +221,14 @@ static uint32_t queue_for(const struct pond_ref *ref, const struct old *old, uin
 /* ---- large values ---- */
 
 /* Bytes of a value that one full chunk carries. */
-static uint32_t chunk_capacity(const struct pond_geometry *g) {
-    return g->piece_units_max * POND_UNIT_BYTES - pond_entry_head(POND_ENTRY_WIDE) - (uint32_t)sizeof(struct pond_chunk_key);
+static uint32_t chunk_capacity(const struct pond_geometry *g) { return g->piece_units_max * POND_UNIT_BYTES - POND_CHUNK_HEAD_BYTES; }
+
+static uint64_t chunks_most(const struct pond_geometry *g, uint64_t value_bytes) {
+    return pond_layout_chunks_most(g->piece_units_max * POND_UNIT_BYTES, value_bytes);
 }
 
-/* The most chunks that a value can end in: each is full, or fills up a segment of which an eighth of a piece at least was left. */
-static uint64_t chunks_most(const struct pond_geometry *g, uint64_t value_bytes) { return value_bytes / chunk_capacity(g) * 2 + 4; }
-
 static uint32_t write_chunk(const struct pond_ref *ref, uint32_t ttl_class, struct pond_content *c, uint64_t left) {
-    uint32_t capacity = chunk_capacity(ref->g), head = ref->g->piece_units_max * POND_UNIT_BYTES - capacity;
+    uint32_t capacity = chunk_capacity(ref->g), head = POND_CHUNK_HEAD_BYTES;
     struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
     c->value_bytes = left < capacity ? (uint32_t)left : capacity;
     if (!(t.where = pond_hole_take(ref, POND_MAIN, ttl_class, pond_entry_units(c), 0, &t.units))) {
@@ -259,8 +272,8 @@ static int write_chunks(const struct pond_ref *ref, uint32_t ttl_class, const st
 
 /* Segments that must be free before the first chunk is written, so that the last one finds room: what the value takes, the root, and what is
  * lost at the ends of segments. */
-static uint64_t segments_for(const struct pond_geometry *g, uint64_t bytes) {
-    uint64_t units = (bytes + chunks_most(g, bytes) * 64) / POND_UNIT_BYTES + g->entry_units_max;
+static uint64_t segments_for(const struct pond_geometry *g, size_t key_bytes, uint64_t bytes) {
+    uint64_t units = (bytes + chunks_most(g, bytes) * 40 + key_bytes + 64) / POND_UNIT_BYTES;
     return units * 9 / 8 / g->segment_units + 2;
 }
 
@@ -272,7 +285,7 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
     if (!list) return MILLPOND_ERR_NO_MEMORY;
     find(ref, place, key, &old);
     int result = condition(&old, o);
-    while (result == MILLPOND_OK && ref->shard->free_count < segments_for(ref->g, bytes))
+    while (result == MILLPOND_OK && ref->shard->free_count < segments_for(ref->g, key->count, bytes))
         if (!pond_recycle_force(ref)) result = MILLPOND_ERR_FULL;
     if (result == MILLPOND_OK) {
         find(ref, place, key, &old); /* recycling may have taken it */
@@ -327,7 +340,7 @@ static int is_large(const struct pond_geometry *g, const struct pond_content *c,
 
 /* Can the root of such a value be an entry at all? */
 static int root_fits(const struct pond_geometry *g, size_t key_bytes, size_t value_bytes) {
-    return 64 + key_bytes + chunks_most(g, value_bytes) * 4 <= (uint64_t)g->entry_units_max * POND_UNIT_BYTES;
+    return POND_ROOT_HEAD_BYTES + key_bytes + chunks_most(g, value_bytes) * 4 <= (uint64_t)g->entry_units_max * POND_UNIT_BYTES;
 }
 
 static struct pond_content content_for(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms, uint64_t grace_ms,
@@ -350,7 +363,7 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     uint32_t number = pond_shard_of(g, key->hash);
     struct pond_place place = pond_place_of(g, key->hash);
     struct pond_ref ref;
-    if (map->readonly) return MILLPOND_ERR_READ_ONLY;
+    if (map->refusal != MILLPOND_OK) return map->refusal;
     if (value_bytes > g->max_item_bytes) return MILLPOND_ERR_TOO_LARGE;
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = content_for(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
@@ -378,7 +391,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     struct pond_place place = pond_place_of(&map->geometry, key->hash);
     struct pond_ref ref;
     struct old old;
-    if (!map->readonly) pond_read_prefetch_bucket(map, key->hash);
+    pond_read_prefetch_bucket(map, key->hash);
     int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
     find(&ref, &place, key, &old);
