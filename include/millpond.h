@@ -103,7 +103,8 @@ extern "C" {
     X(ERR_UNSAFE, -24, "the file's owner or mode is not safe")                                                                         \
     X(ERR_FULL, -25, "no room could be made")                                                                                          \
     X(ERR_UNLOCKABLE, -26, "the system has no working robust mutexes")                                                                 \
-    X(ERR_IN_USE, -27, "the file is in use")
+    X(ERR_IN_USE, -27, "the file is in use")                                                                                           \
+    X(ERR_PINNED, -28, "this thread holds too many views")
 
 enum millpond_result {
 #define MILLPOND_RESULT_ENUM(name, number, text) MILLPOND_##name = number,
@@ -205,6 +206,43 @@ MILLPOND_API int millpond_get_if_changed(struct millpond *pond, const void *key,
  *   ttl_ms  receives the milliseconds left, 1 or more, or 0 for an entry that never expires; set on OK.
  * Returns MILLPOND_OK, MISS, ERR_ARGUMENT. Since 0.1. */
 MILLPOND_API int millpond_ttl(struct millpond *pond, const void *key, size_t key_bytes, uint64_t *ttl_ms);
+
+/* A part of a value in the mapping. */
+struct millpond_piece {
+    const void *bytes;
+    size_t count;
+};
+
+/* A value in place. Read its fields; `held` belongs to the library. */
+struct millpond_view {
+    const void *value;                    /* the value, when it is in one piece; else NULL */
+    size_t value_bytes;
+    const struct millpond_piece *pieces;  /* the value's pieces in order: one, or for a value larger than a quarter of a segment several */
+    size_t piece_count;
+    uint64_t version;
+    struct {
+        void *slot, *list;
+        uint64_t pins, fork;
+        struct millpond_piece piece;
+        char text[24];
+    } held;
+};
+
+/* Shows a value where it lies, without a copy. Until it is released, nobody reuses its bytes: the segments that it lies in (one, or up to 16)
+ * are kept, whatever happens to the key meanwhile, and the rest of the cache goes on. The value shown is the one of this moment; it does not change.
+ *   view  filled on MILLPOND_OK; need not be initialised.
+ * Returns MILLPOND_OK; MISS; ERR_ARGUMENT; ERR_READ_ONLY (a pin must be written); ERR_PINNED (17 segments a thread at the most; or no reader slot was
+ * free; or the value's pieces lie in too many segments: get copies any value); on the first view of a part of the file also ERR_BUSY,
+ * ERR_REENTERED, ERR_NAMESPACE.
+ * Lifetime: until millpond_view_release, at the latest until the thread that took it ends or closes its handle; then the view is gone.
+ * A killed process holds nothing back: its pins end with it.
+ * Threads: released by any thread of the process. A child of fork has no part in its parent's views: it may not read them, releasing
+ * them there frees memory only.
+ * Cost: a full fence more than a get, and no copy. Since 0.1. */
+MILLPOND_API int millpond_view(struct millpond *pond, const void *key, size_t key_bytes, struct millpond_view *view);
+
+/* Ends a view. NULL, or one that was released already, is allowed. Blocks: never. Since 0.1. */
+MILLPOND_API void millpond_view_release(struct millpond_view *view);
 
 /* ---- writing: one robust mutex out of several, held for about a microsecond ----
  *
@@ -333,7 +371,7 @@ MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t
     X(lock_waits, "times that a writer had to wait for another")                                                                       \
     X(lock_timeouts, "times that it gave up waiting")                                                                                  \
     X(recoveries, "times that a writer repaired what a dead one left")                                                                 \
-    X(readers, "reader slots in use, those of dead threads until they are taken over")                                                                                                  \
+    X(readers, "reader slots in use")                                                                                                  \
     X(reader_slots, "reader slots")                                                                                                    \
     X(warm_starts, "times the file was opened with its content after a reboot")                                                        \
     X(cold_starts, "times it had to be emptied then")

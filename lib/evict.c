@@ -2,6 +2,9 @@
 /* S3-FIFO over segments: new keys go to the small queue, a tenth of the segments; what is read twice there, or comes back soon after it left,
  * goes to the main queue. Both are first in, first out, by segments; recycle.c walks the victims.
  *
+ * Holes keep dead space low. Where it is not (after many deletes, expirations, or recoveries, which forget holes) the emptiest segment is packed
+ * and nothing leaves.
+ *
  * Ghosts: 16-bit fingerprints of keys that left, in buckets of 16, newest first. As many positions of each bucket count as the shard holds entries
  * for each bucket, so that the memory of what left is as long as the cache is large, whatever the size of the entries. */
 
@@ -24,13 +27,25 @@ static uint32_t oldest(const struct pond_ref *ref, uint32_t queue) {
     return POND_NO_SEGMENT;
 }
 
-/* A sealed segment in which nothing lives any more. */
-static uint32_t expired(const struct pond_ref *ref, uint64_t now_ms) {
+/* A sealed segment in which nothing lives any more; else, where dead entries fill so much that nothing has to leave, the emptiest one. */
+static uint32_t over_or_emptiest(const struct pond_ref *ref, uint64_t now_ms, int *pack) {
+    uint32_t emptiest = POND_NO_SEGMENT, least = UINT32_MAX, sealed = 0;
+    uint64_t live = 0;
     for (uint32_t i = 0; i < ref->g->segment_count; i++) {
         const struct pond_segment *s = &ref->table[i];
-        if (s->expiry_max_ms <= now_ms && pond_segment_state(s) == POND_SEGMENT_SEALED && !pond_segment_pinned(ref, i)) return i;
+        uint32_t state = pond_segment_state(s);
+        if (state != POND_SEGMENT_FREE) live += s->live_units;
+        if (state != POND_SEGMENT_SEALED) continue;
+        sealed++;
+        if (s->expiry_max_ms > now_ms && s->live_units >= least) continue;
+        if (pond_segment_pinned(ref, i)) continue;
+        if (s->expiry_max_ms <= now_ms) return i;
+        least = s->live_units;
+        emptiest = i;
     }
-    return POND_NO_SEGMENT;
+    *pack = emptiest != POND_NO_SEGMENT && live * 100 < (uint64_t)sealed * ref->g->segment_units * POND_PACK_PERCENT &&
+            (uint64_t)least * 100 < (uint64_t)ref->g->segment_units * POND_PACK_PERCENT;
+    return *pack ? emptiest : POND_NO_SEGMENT;
 }
 
 /* When every segment is open or pinned: the fullest open one. */
@@ -48,8 +63,9 @@ static uint32_t forced(const struct pond_ref *ref) {
     return best;
 }
 
-uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms) {
-    uint32_t victim = expired(ref, now_ms);
+uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms, int *pack) {
+    *pack = 0;
+    uint32_t victim = over_or_emptiest(ref, now_ms, pack);
     if (victim != POND_NO_SEGMENT) return victim;
     uint32_t share = ref->g->segment_count * SMALL_PERCENT / 100;
     uint32_t first = ref->shard->queue_count[POND_SMALL] >= (share > 1 ? share : 1) ? POND_SMALL : POND_MAIN;

@@ -12,8 +12,11 @@
 #define POND_RELINK_PERCENT 80u
 #define POND_RELINKS_MAX 16u
 
-/* The segment to recycle next, or POND_NO_SEGMENT. */
-uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms);
+/* With less than this much of a hundred units live, no live entry leaves: the emptiest segment is packed instead. */
+#define POND_PACK_PERCENT 75u
+
+/* The segment to recycle next, or POND_NO_SEGMENT. *pack: what lives in it is to be kept. */
+uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms, int *pack);
 
 /* Remembers a key that leaves; asks whether one left not long ago, and forgets it. */
 void pond_ghost_add(const struct pond_ref *ref, uint64_t hash);

@@ -6,7 +6,7 @@
  *
  *   0        identity      written once, at creation; then only read. Has a checksum.
  *   4096     living page   what changes in the life of the file as a whole
- *   8192     reader slots  128 bytes each, one for each thread that uses the file
+ *   8192     reader slots  256 bytes each, one for each thread that uses the file
  *   ...      shard 0, shard 1, ...   each page-aligned, all of the same size
  *
  *   shard:   header (8192) | segment table (64 each) | buckets (64 each) | ghost buckets (32 each) | segments
@@ -128,18 +128,18 @@ static_assert(offsetof(struct pond_living, reader_high) % 64 == 0, "readers on a
 
 /* ---- reader slots ---- */
 
-#define POND_READER_PINS 2u
+#define POND_READER_PINS 17u
 
 struct pond_reader {
     pthread_mutex_t mutex;                /* robust: held by the owning thread as long as it owns the slot */
-    uint64_t pin[POND_READER_PINS];       /* shard << 32 | segment + 1, or 0 */
     uint32_t owned;                       /* 1 from claim to release; a dead owner's until somebody takes the slot over */
-    char pad[4];
+    char pad[12];
+    uint64_t pin[POND_READER_PINS];       /* shard << 32 | segment + 1, or 0 */
     uint64_t hits, misses, retries, gave_up; /* written by the owner only; they outlive it */
     char pad2[32];
 };
-static_assert(sizeof(struct pond_reader) == 128, "reader slots are two lines: pins apart from counters");
-static_assert(offsetof(struct pond_reader, hits) == 64, "counters on their own line");
+static_assert(sizeof(struct pond_reader) == 256, "reader slots are four lines");
+static_assert(offsetof(struct pond_reader, hits) % 64 == 0, "counters on their own line: recyclers read the pins");
 
 /* ---- index ---- */
 
@@ -175,7 +175,7 @@ struct pond_segment {
     uint64_t expiry_max_ms;  /* no entry lives longer than this; UINT64_MAX when one lives for ever */
     uint32_t tail_units;     /* committed */
     uint32_t next, prev;     /* index + 1 of the neighbours in its queue or in the free list; derived from order and state */
-    uint32_t relinks;        /* how often it was kept since it was filled */
+    uint32_t live_units;     /* of entries that slots name; a hint, right but for what deaths leave */
     char pad[24];
 };
 static_assert(sizeof(struct pond_segment) == 64, "segment descriptor");
@@ -297,7 +297,8 @@ struct pond_walk {
     uint32_t phase;          /* enum pond_walk_phase in recycle.c */
     uint32_t cursor_units;
     uint32_t relinks;        /* since a segment was last freed */
-    uint64_t hot_units, live_units;
+    uint64_t hot_units;
+    uint64_t pad;
 };
 
 struct pond_shard {

@@ -18,6 +18,7 @@
 #include "scan.h"
 #include "stats.h"
 #include "sync.h"
+#include "view.h"
 #include "write.h"
 
 #define _LGPL_SOURCE /* the read-side functions of liburcu inline: small ones, which its licence allows any program */
@@ -177,6 +178,17 @@ int millpond_get_if_changed(struct millpond *pond, const void *key, size_t key_b
     struct pond_map *map = enter(pond);
     if (!version || !key_of(map, key, key_bytes, &k) || (!buf && buf_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
     return leave(pond_read_get(map, &k, buf, buf_bytes, value_bytes, version));
+}
+
+int millpond_view(struct millpond *pond, const void *key, size_t key_bytes, struct millpond_view *view) {
+    struct pond_key k;
+    struct pond_map *map = enter(pond);
+    if (!view || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+    return leave(pond_view_take(map, pond->lock_timeout_ms, &k, view));
+}
+
+void millpond_view_release(struct millpond_view *view) {
+    if (view) pond_view_release(view);
 }
 
 /* ---- writing ---- */

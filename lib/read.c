@@ -13,7 +13,7 @@
  *
  * If the version of the bucket that named the entry did not move between R1 and R5, its slot was w all the time, so the bytes were not reused,
  * so the copy is whole. If it moved, the turn is repeated: there is no odd state to wait for, so a writer that dies or stops anywhere costs nobody
- * a wait. After TURNS turns (each of which a writer must have spoiled) the answer is a miss, counted as gave_up.
+ * a wait. After POND_READ_TURNS turns (each of which a writer must have spoiled) the answer is a miss, counted as gave_up.
  * Two buckets and moves between them: see index.c (M1 to M7); the miss of R8 is a real miss because a move raises home.version before it clears.
  * Why R1 to R5 hold on weakly ordered machines, and which omission breaks what: tests/models.
  *
@@ -27,7 +27,7 @@
 
 #include "entry.h"
 #include "expire.h"
-#include "index.h"
+#include "lookup.h"
 #include "millpond.h"
 #include "reader.h"
 #include "recycle.h"
@@ -35,101 +35,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined __SSE2__ && !defined MILLPOND_TSAN
-#include <emmintrin.h>
-#endif
-
-#define TURNS 1000u
-#define HITS_MAX 3u
-
-/* An entry that a turn found, and what must not have changed when it has been copied. */
-struct found {
-    const unsigned char *at;
-    struct pond_decoded d;
-    struct pond_bucket *bucket;
-    uint32_t version, slot;
-};
-
-enum turn { FOUND, ABSENT, AGAIN };
-
-/* ORDER version-raise (reader), byte-reuse (reader), hole-link (reader): what was copied is older than this load of the version. Pairs with
- * (writer) in raise_version(), pond_entry_write() and pond_hole_push(). */
-static inline int pond_read_valid(const struct pond_bucket *bucket, uint32_t version) {
-    pond_fence_load();
-    return pond_load_32(&bucket->version) == version;
-}
-
-/* ORDER slot-publish (reader): the entry's bytes are loaded after the slot that names them. Pairs with (writer) in change(). */
-static inline uint64_t pond_read_slot(const struct pond_bucket *bucket, uint32_t slot) { return pond_load_acquire_64(&bucket->slot[slot]); }
-
-/* R2, a first look: a bit for each slot whose upper half is `upper`. A hint that is taken without order: search() loads a slot that it names
- * again, and the load fence before the versions are compared covers the slots that it does not name. */
-#if defined __SSE2__ && !defined MILLPOND_TSAN
-static inline unsigned candidates(const struct pond_bucket *bucket, uint32_t upper) {
-    const __m128i *lines = (const __m128i *)(const void *)bucket;
-    const __m128i want = _mm_set1_epi32((int)upper);
-    __m128 a = _mm_castsi128_ps(_mm_load_si128(lines)), b = _mm_castsi128_ps(_mm_load_si128(lines + 1));
-    __m128 c = _mm_castsi128_ps(_mm_load_si128(lines + 2)), d = _mm_castsi128_ps(_mm_load_si128(lines + 3));
-    __m128i low = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)), want);
-    __m128i high = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(c, d, 0xdd)), want);
-    unsigned mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
-    return mask & ((1u << POND_BUCKET_SLOTS) - 1); /* the eighth word holds version, hits and spill */
-}
-#else
-static inline unsigned candidates(const struct pond_bucket *bucket, uint32_t upper) {
-    unsigned mask = 0;
-    for (unsigned i = 0; i < POND_BUCKET_SLOTS; i++) mask |= (unsigned)((uint32_t)(pond_load_64(&bucket->slot[i]) >> 32) == upper) << i;
-    return mask;
-}
-#endif
-
-/* R2 to R4, without the copy: the entry with this key in one bucket. `upper` is what the slot's upper half must be. */
-static inline int search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct found *f) {
-    for (unsigned mask = candidates(bucket, upper); mask; mask &= mask - 1) {
-        unsigned i = (unsigned)__builtin_ctz(mask);
-        uint64_t word = pond_read_slot(bucket, i);
-        uint32_t where = pond_slot_where(word);
-        if (POND_UNLIKELY((uint32_t)(word >> 32) != upper || !pond_where_valid(ref->g, where))) continue;
-        f->at = pond_ref_at(ref, where);
-        if (POND_UNLIKELY(!pond_entry_decode(f->at, ref->g->end_unit - where, &f->d))) continue;
-        if (POND_UNLIKELY(f->d.key_bytes != key->count || f->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK))) continue;
-        if (POND_UNLIKELY(!pond_same_bytes(f->at + f->d.key_off, key->bytes, key->count))) continue;
-        f->bucket = bucket;
-        f->slot = i;
-        return 1;
-    }
-    return 0;
-}
-
-/* One turn: R1 to R8. */
-static inline enum turn look(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, struct found *f) {
-    struct pond_bucket *home = &ref->buckets[place->home];
-    uint32_t version = pond_load_acquire_32(&home->version);
-    f->version = version;
-    if (POND_LIKELY(search(ref, home, place->tag, key, f))) return FOUND;
-    pond_fence_load(); /* the slots before the spill count that was raised before one of them was cleared */
-    if (pond_load_acquire_16(&home->spill) == 0) return pond_read_valid(home, version) ? ABSENT : AGAIN;
-    struct pond_bucket *other = &ref->buckets[place->other];
-    f->version = pond_load_acquire_32(&other->version);
-    if (search(ref, other, place->tag | (uint32_t)(POND_SLOT_AWAY >> 32), key, f)) return FOUND;
-    return pond_read_valid(other, f->version) && pond_read_valid(home, version) ? ABSENT : AGAIN;
-}
-
-static void raise_hits(const struct pond_map *map, const struct found *f) {
-    if (map->readonly) return;
-    unsigned hits = pond_load_16(&f->bucket->hits);
-    if ((hits >> (2 * f->slot) & 3u) < HITS_MAX) pond_store_16(&f->bucket->hits, (uint16_t)(hits + (1u << (2 * f->slot))));
-}
 
 /* ---- values ---- */
 
-static size_t counter_text(const struct found *f, char text[24]) {
+size_t pond_counter_text(const struct pond_found *f, char text[24]) {
     int64_t number = (int64_t)pond_load_64((const uint64_t *)(const void *)(f->at + f->d.value_off));
     return (size_t)snprintf(text, 24, "%lld", (long long)number);
 }
 
 /* The pieces of a value that lies in chunks, one after the other, `bytes` in all. Returns 0 when they do not fit together: changed or damaged. */
-static int copy_chunks(const struct pond_ref *ref, const struct found *f, uint64_t hash, unsigned char *to, uint64_t bytes, int verify) {
+static int copy_chunks(const struct pond_ref *ref, const struct pond_found *f, uint64_t hash, unsigned char *to, uint64_t bytes, int verify) {
     struct pond_decoded chunk;
     for (uint32_t i = 0, n = pond_root_count(f->at, &f->d); i < n && bytes > 0; i++) {
         uint32_t where = pond_root_chunk(f->at, &f->d, i);
@@ -145,12 +60,12 @@ static int copy_chunks(const struct pond_ref *ref, const struct found *f, uint64
 }
 
 /* The value's size as a reader of it sees it. */
-static uint64_t size_of(const struct found *f, char text[24]) {
+static uint64_t size_of(const struct pond_found *f, char text[24]) {
     if (POND_LIKELY(!(f->d.flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT)))) return f->d.value_bytes;
-    return f->d.flags & POND_ENTRY_COUNTER ? counter_text(f, text) : pond_root_bytes(f->at, &f->d);
+    return f->d.flags & POND_ENTRY_COUNTER ? pond_counter_text(f, text) : pond_root_bytes(f->at, &f->d);
 }
 
-static int copy_value(const struct pond_ref *ref, const struct found *f, uint64_t hash, void *buf, uint64_t bytes, const char *text,
+static int copy_value(const struct pond_ref *ref, const struct pond_found *f, uint64_t hash, void *buf, uint64_t bytes, const char *text,
                       int verify) {
     if (POND_LIKELY(!(f->d.flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT)))) {
         pond_copy_out(buf, f->at + f->d.value_off, bytes);
@@ -161,19 +76,17 @@ static int copy_value(const struct pond_ref *ref, const struct found *f, uint64_
     return 1;
 }
 
-static uint64_t version_of(const struct pond_decoded *d) { return (uint64_t)d->sequence + 1; }
-
 /* ---- a get ---- */
 
-/* What one turn's find is worth, for an entry with flags, or when a version was asked for. AGAIN: nothing, look again. */
-static __attribute__((noinline)) enum turn take_odd(const struct pond_ref *ref, const struct found *f, const struct pond_key *key, void *buf,
+/* What one turn's find is worth, for an entry with flags, or when a version was asked for. POND_AGAIN: nothing, look again. */
+static __attribute__((noinline)) enum pond_turn take_odd(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
                                                     size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
     char text[24];
     if (f->d.flags & POND_ENTRY_TTL && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
-        return pond_read_valid(f->bucket, f->version) ? ABSENT : AGAIN;
-    if (version && *version == version_of(&f->d)) {
+        return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
+    if (version && *version == pond_version_of(&f->d)) {
         *result = MILLPOND_UNCHANGED;
-        return pond_read_valid(f->bucket, f->version) ? FOUND : AGAIN;
+        return pond_read_valid(f->bucket, f->version) ? POND_FOUND : POND_AGAIN;
     }
     /* A counter's sequence number (decoded above) is stored after its number, and read before it here: an old number never has a new version. */
     if (f->d.flags & POND_ENTRY_COUNTER) pond_fence_load();
@@ -184,15 +97,15 @@ static __attribute__((noinline)) enum turn take_odd(const struct pond_ref *ref, 
         whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
         *result = MILLPOND_OK;
     }
-    if (!pond_read_valid(f->bucket, f->version)) return AGAIN;
-    if (!whole) return ABSENT; /* unchanged and yet not whole: damaged */
+    if (!pond_read_valid(f->bucket, f->version)) return POND_AGAIN;
+    if (!whole) return POND_ABSENT; /* unchanged and yet not whole: damaged */
     if (value_bytes) *value_bytes = bytes;
-    if (version) *version = version_of(&f->d);
-    return FOUND;
+    if (version) *version = pond_version_of(&f->d);
+    return POND_FOUND;
 }
 
 /* The same for any entry; most are plain ones. */
-static inline enum turn take(const struct pond_ref *ref, const struct found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
+static inline enum pond_turn take(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
                              size_t *value_bytes, uint64_t *version, int *result) {
     if (POND_UNLIKELY(f->d.flags != 0 || version != NULL)) return take_odd(ref, f, key, buf, buf_bytes, value_bytes, version, result);
     size_t bytes = f->d.value_bytes;
@@ -201,36 +114,36 @@ static inline enum turn take(const struct pond_ref *ref, const struct found *f, 
         pond_copy_out(buf, f->at + f->d.value_off, bytes);
         *result = MILLPOND_OK;
     }
-    if (POND_UNLIKELY(!pond_read_valid(f->bucket, f->version))) return AGAIN;
+    if (POND_UNLIKELY(!pond_read_valid(f->bucket, f->version))) return POND_AGAIN;
     if (value_bytes) *value_bytes = bytes;
-    return FOUND;
+    return POND_FOUND;
 }
 
 int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
     struct pond_place place = pond_place_of(ref.g, key->hash);
-    struct found f;
-    for (unsigned turn = 0; turn < TURNS; turn++) {
+    struct pond_found f;
+    for (unsigned turn = 0; turn < POND_READ_TURNS; turn++) {
         int result = MILLPOND_MISS;
-        enum turn was = look(&ref, &place, key, &f);
-        if (POND_LIKELY(was == FOUND)) was = take(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
-        if (POND_UNLIKELY(was == AGAIN)) continue;
-        if (was == FOUND) raise_hits(map, &f);
-        pond_reader_count(map, was == FOUND, turn, 0);
-        return was == FOUND ? result : MILLPOND_MISS;
+        enum pond_turn was = pond_look(&ref, &place, key, &f);
+        if (POND_LIKELY(was == POND_FOUND)) was = take(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
+        if (POND_UNLIKELY(was == POND_AGAIN)) continue;
+        if (was == POND_FOUND) pond_raise_hits(map, &f);
+        pond_reader_count(map, was == POND_FOUND, turn, 0);
+        return was == POND_FOUND ? result : MILLPOND_MISS;
     }
-    pond_reader_count(map, 0, TURNS, 1);
+    pond_reader_count(map, 0, POND_READ_TURNS, 1);
     return MILLPOND_MISS;
 }
 
 int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *ttl_ms) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
     struct pond_place place = pond_place_of(ref.g, key->hash);
-    struct found f;
-    for (unsigned turn = 0; turn < TURNS; turn++) {
-        enum turn was = look(&ref, &place, key, &f);
-        if (was == ABSENT) return MILLPOND_MISS;
-        if (was == AGAIN || !pond_read_valid(f.bucket, f.version)) continue;
+    struct pond_found f;
+    for (unsigned turn = 0; turn < POND_READ_TURNS; turn++) {
+        enum pond_turn was = pond_look(&ref, &place, key, &f);
+        if (was == POND_ABSENT) return MILLPOND_MISS;
+        if (was == POND_AGAIN || !pond_read_valid(f.bucket, f.version)) continue;
         uint64_t left = 0;
         if (f.d.flags & POND_ENTRY_TTL) {
             uint64_t expiry = pond_expiry_unpack(f.d.expiry), now = pond_clock_read(map);
@@ -277,10 +190,10 @@ static int grow(struct pond_copy *copy, size_t bytes) {
     return 1;
 }
 
-/* One turn at one slot. AGAIN is told apart from NONE by *again. */
+/* One turn at one slot. POND_AGAIN is told apart from NONE by *again. */
 static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t slot, int with_value, struct pond_copy *copy,
                                   int *again) {
-    struct found f = {.bucket = bucket, .slot = slot, .version = pond_load_acquire_32(&bucket->version)};
+    struct pond_found f = {.bucket = bucket, .slot = slot, .version = pond_load_acquire_32(&bucket->version)};
     uint64_t word = pond_read_slot(bucket, slot);
     uint32_t where = pond_slot_where(word);
     enum pond_copied result = POND_COPIED_DAMAGED;
@@ -302,7 +215,7 @@ static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket
     copy->key_bytes = f.d.key_bytes;
     copy->value_bytes = bytes;
     copy->ttl_ms = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now;
-    copy->version = version_of(&f.d);
+    copy->version = pond_version_of(&f.d);
     result = !whole ? POND_COPIED_DAMAGED : expiry <= now ? POND_COPIED_NONE : POND_COPIED;
 validate:
     *again = !pond_read_valid(bucket, f.version);
@@ -312,7 +225,7 @@ validate:
 enum pond_copied pond_read_slot_copy(struct pond_map *map, uint32_t shard, uint32_t bucket, uint32_t slot, int with_value,
                                      struct pond_copy *copy) {
     struct pond_ref ref = pond_ref_of(map, shard);
-    for (unsigned turn = 0; turn < TURNS; turn++) {
+    for (unsigned turn = 0; turn < POND_READ_TURNS; turn++) {
         int again;
         enum pond_copied result = copy_turn(&ref, &ref.buckets[bucket], slot, with_value, copy, &again);
         if (!again || result == POND_COPIED_NO_MEMORY) return result;

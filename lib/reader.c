@@ -33,6 +33,7 @@ static __thread struct {
 } mine __attribute__((tls_model("initial-exec")));
 
 static struct hold *process_holds;
+static uint64_t forks;
 static pthread_key_t thread_end;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -68,6 +69,7 @@ static void when_thread_ends(void *unused) {
 
 /* In the child, under the process lock: every slot belongs to the parent. */
 static void after_fork(void) {
+    pond_store_64(&forks, forks + 1);
     while (process_holds) {
         struct hold *hold = process_holds;
         unlink_hold(hold);
@@ -84,16 +86,30 @@ static void prepare(void) {
     pond_map_on_fork(after_fork);
 }
 
+uint64_t pond_reader_fork(void) { return pond_load_64(&forks); }
+
+/* Takes a slot that nobody living owns, without the pins that a dead owner left. */
+static int take_over(struct pond_reader *slot) {
+    enum pond_lock_result got = pond_lock_try(&slot->mutex);
+    if (got == POND_LOCK_OWNER_DIED) {
+        for (unsigned k = 0; k < POND_READER_PINS; k++) pond_store_release_64(&slot->pin[k], 0);
+        pond_store_32(&slot->owned, 0);
+        pond_lock_consistent(&slot->mutex);
+    }
+    return got == POND_LOCK_HELD || got == POND_LOCK_OWNER_DIED;
+}
+
+int pond_reader_bury(struct pond_map *map, uint32_t number) {
+    struct pond_reader *slot = &map->readers[number];
+    if (slot == mine.slot || !take_over(slot)) return 0;
+    pond_lock_release(&slot->mutex);
+    return 1;
+}
+
 static struct pond_reader *claim(struct pond_map *map) {
     for (uint32_t i = 0; i < map->geometry.reader_count; i++) {
         struct pond_reader *slot = &map->readers[i];
-        enum pond_lock_result got = pond_lock_try(&slot->mutex);
-        if (got == POND_LOCK_OWNER_DIED) {
-            for (unsigned k = 0; k < POND_READER_PINS; k++) pond_store_release_64(&slot->pin[k], 0);
-            pond_lock_consistent(&slot->mutex);
-            got = POND_LOCK_HELD;
-        }
-        if (got != POND_LOCK_HELD) continue;
+        if (!take_over(slot)) continue;
         pond_store_32(&slot->owned, 1);
         if (pond_load_32(&map->living->reader_high) <= i) pond_store_32(&map->living->reader_high, i + 1); /* a hint: statistics only */
         return slot;
@@ -167,7 +183,7 @@ void pond_reader_leave(struct pond_map *map) {
     }
 }
 
-void pond_reader_sum(const struct pond_map *map, uint64_t *hits, uint64_t *misses, uint64_t *retries, uint64_t *gave_up, uint64_t *used) {
+void pond_reader_sum(struct pond_map *map, uint64_t *hits, uint64_t *misses, uint64_t *retries, uint64_t *gave_up, uint64_t *used) {
     const struct pond_living *living = map->living;
     *hits = pond_load_64(&living->spare_hits);
     *misses = pond_load_64(&living->spare_misses);
@@ -181,6 +197,6 @@ void pond_reader_sum(const struct pond_map *map, uint64_t *hits, uint64_t *misse
         *misses += pond_load_64(&slot->misses);
         *retries += pond_load_64(&slot->retries);
         *gave_up += pond_load_64(&slot->gave_up);
-        *used += pond_load_32(&slot->owned) != 0;
+        *used += pond_load_32(&slot->owned) != 0 && (map->readonly || !pond_reader_bury(map, i));
     }
 }

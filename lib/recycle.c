@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Making room, in instalments.
  *
- * A victim (evict.c chooses it) is walked from its start to its tail, in one of three ways:
+ * A victim (evict.c chooses it) is walked from its start to its tail, in one of four ways:
  *   SCAN   is it hot? Counts the units of entries that would be kept; ends early when a fifth is cold.      -> COOL or DROP
  *   COOL   it is (80 %): every counter is lowered and the whole segment goes back to the head of the main queue, uncopied (a relink)
  *   DROP   it is not: what is hot is copied to the main queue, what is not leaves; then the segment is free
+ *   PACK   the shard is not short of memory but of whole segments (dead entries fill them): everything that lives is copied, nothing leaves
  * S3-FIFO decides what is hot: in the small queue a counter of 2 or more, in the main queue of 1 or more, which is then lowered.
  *
  * Each write pays an instalment in proportion to what it wrote: as much work as is left of the walk, divided by the room that is left until
@@ -30,7 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2 };
+enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2, PACK = 3 };
 
 #define BATCH 16u               /* entries decoded ahead */
 #define STEP_ENTRIES_MIN 4u     /* of an instalment */
@@ -65,10 +66,12 @@ uint64_t pond_recycle_weight(const unsigned char *at, const struct pond_decoded 
 /* ---- entries that are no longer named ---- */
 
 void pond_recycle_retire_one(const struct pond_ref *ref, uint32_t where) {
-    const uint64_t *word = (const uint64_t *)(const void *)pond_ref_at(ref, where);
-    if (pond_word_flags(pond_load_64(word)) & POND_ENTRY_DEAD) return;
-    uint32_t state = pond_segment_state(&ref->table[pond_segment_of(ref->g, where)]);
-    if (state == POND_SEGMENT_OPEN || state == POND_SEGMENT_SEALED)
+    uint64_t word = pond_load_64((const uint64_t *)(const void *)pond_ref_at(ref, where));
+    if (pond_word_flags(word) & POND_ENTRY_DEAD) return;
+    pond_segment_dead(ref, where, pond_word_units(word));
+    uint32_t segment = pond_segment_of(ref->g, where), state = pond_segment_state(&ref->table[segment]);
+    /* A hole's links take the place of an entry's first bytes, which a view may still show: in a pinned segment it only dies. */
+    if ((state == POND_SEGMENT_OPEN || state == POND_SEGMENT_SEALED) && !pond_segment_pinned(ref, segment))
         pond_hole_push(ref, where);
     else
         pond_entry_kill(ref, where);
@@ -158,6 +161,7 @@ static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, cons
     if (where == 0) return 0;
     pond_entry_write(ref, where, allotted, content);
     if (appended) pond_segment_commit(ref, where, allotted);
+    pond_segment_live(ref, where, allotted);
     pond_segment_note_expiry(ref, where, content->flags & POND_ENTRY_TTL ? pond_entry_end_ms(content->expiry) : 0);
     return where;
 }
@@ -292,10 +296,11 @@ static int keep_chunk(struct walker *w, const struct item *item, const struct po
 static int keep(struct walker *w, const struct item *item, const struct pond_spot *spot) {
     const struct pond_ref *ref = w->ref;
     unsigned hits = hits_at(w, spot);
-    int is_chunk = (item->d.flags & POND_ENTRY_CHUNK) != 0;
-    if (!(is_chunk ? keep_chunk(w, item, spot) : pond_recycle_relocate(ref, spot, POND_MAIN, 0, w->now_ms) != 0)) return 0;
+    int is_chunk = (item->d.flags & POND_ENTRY_CHUNK) != 0, pack = w->walk->phase == PACK;
+    uint32_t queue = pack ? w->queue : (uint32_t)POND_MAIN;
+    if (!(is_chunk ? keep_chunk(w, item, spot) : pond_recycle_relocate(ref, spot, queue, 0, w->now_ms) != 0)) return 0;
     POND_CRASHPOINT("recycle.copied");
-    if (!is_chunk || item->chunk.number == 0)
+    if (!pack && (!is_chunk || item->chunk.number == 0))
         pond_hits_set(&ref->buckets[spot->bucket], spot->slot, w->queue == POND_SMALL ? 0 : hits - 1);
     ref->shard->counters.bytes_copied += (uint64_t)item->d.units * POND_UNIT_BYTES;
     w->copied_bytes += (uint64_t)item->d.units * POND_UNIT_BYTES;
@@ -310,7 +315,7 @@ static void drop_item(struct walker *w, const struct item *item) {
     }
     if (!lives(w, item, &spot)) return;
     int over = is_over(w, item, &spot);
-    if (!over && !w->merciless && hits_at(w, &spot) >= hot_from(w) && keep(w, item, &spot)) return;
+    if (!over && !w->merciless && (w->walk->phase == PACK || hits_at(w, &spot) >= hot_from(w)) && keep(w, item, &spot)) return;
     leave(w, item, &spot, over);
 }
 
@@ -342,13 +347,14 @@ static void drop_all_by_index(const struct walker *w) {
 
 static int begin(const struct pond_ref *ref, uint64_t now_ms) {
     struct pond_walk *walk = &ref->shard->walk;
-    uint32_t victim = pond_evict_victim(ref, now_ms);
+    int pack;
+    uint32_t victim = pond_evict_victim(ref, now_ms, &pack);
     if (victim == POND_NO_SEGMENT) return 0;
     pond_segment_begin_victim(ref, victim);
     walk->victim = victim + 1;
     walk->cursor_units = 0;
     walk->hot_units = 0;
-    walk->phase = ref->table[victim].expiry_max_ms <= now_ms ? DROP : SCAN;
+    walk->phase = ref->table[victim].expiry_max_ms <= now_ms ? DROP : pack ? PACK : SCAN;
     return 1;
 }
 
@@ -381,6 +387,7 @@ static void finish(struct walker *w) {
         ref->shard->counters.relinks++;
         pond_segment_requeue(ref, w->segment, POND_MAIN);
     } else if (pond_segment_pinned(ref, w->segment)) {
+        ref->table[w->segment].live_units = 0;
         pond_segment_requeue(ref, w->segment, w->queue);
     } else {
         walk->relinks = 0;
@@ -400,7 +407,7 @@ static void advance(struct walker *w, uint64_t budget, unsigned entries) {
             w->walk->cursor_units = w->tail;
         }
         for (unsigned i = 0; i < n && paid < budget; i++) {
-            if (w->walk->phase == DROP)
+            if (w->walk->phase == DROP || w->walk->phase == PACK)
                 drop_item(w, &items[i]);
             else if (w->walk->phase == SCAN)
                 scan_item(w, &items[i]);

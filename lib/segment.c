@@ -17,6 +17,7 @@
 
 #include "crashpoint.h"
 #include "entry.h"
+#include "reader.h"
 
 #include <string.h>
 
@@ -155,7 +156,7 @@ static struct pond_segment *open_fresh(const struct pond_ref *ref, uint32_t queu
     if (shard->free_count > 0) shard->free_count--;
     s->next = s->prev = 0;
     s->expiry_max_ms = 0;
-    s->relinks = 0;
+    s->live_units = 0;
     pond_store_release_32(&s->tail_units, 0);
     POND_CRASHPOINT("segment.emptied");
     set_state(s, POND_SEGMENT_OPEN, queue, ttl_class);
@@ -208,6 +209,15 @@ void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64
     if (s->expiry_max_ms < expiry_ms) s->expiry_max_ms = expiry_ms;
 }
 
+void pond_segment_live(const struct pond_ref *ref, uint32_t where, uint32_t units) {
+    ref->table[pond_segment_of(ref->g, where)].live_units += units;
+}
+
+void pond_segment_dead(const struct pond_ref *ref, uint32_t where, uint32_t units) {
+    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
+    s->live_units = s->live_units > units ? s->live_units - units : 0;
+}
+
 /* ---- leaving ---- */
 
 void pond_segment_begin_victim(const struct pond_ref *ref, uint32_t segment) {
@@ -246,7 +256,7 @@ int pond_segment_young(const struct pond_ref *ref, uint32_t segment) {
 }
 
 /* ORDER pin-recycle (recycler): Q1 slots changed and versions raised, then this full fence, then Q3 the pins.
- * Pairs with (viewer): P2 the pin, full fence, P4 the version. `views` itself is written under this mutex. */
+ * Pairs with (viewer) in view.c: P2 the pin, full fence, P4 the version. `views` itself is written under this mutex. */
 int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment) {
     if (ref->shard->views == 0) return 0;
     pond_fence_full();
@@ -254,7 +264,7 @@ int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment) {
     uint32_t high = pond_load_32(&ref->map->living->reader_high);
     for (uint32_t i = 0; i < high && i < ref->g->reader_count; i++)
         for (unsigned k = 0; k < POND_READER_PINS; k++)
-            if (pond_load_acquire_64(&ref->map->readers[i].pin[k]) == pin) return 1;
+            if (pond_load_acquire_64(&ref->map->readers[i].pin[k]) == pin && !pond_reader_bury(ref->map, i)) return 1;
     return 0;
 }
 

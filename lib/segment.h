@@ -43,6 +43,10 @@ void pond_segment_commit(const struct pond_ref *ref, uint32_t where, uint32_t un
 /* An entry that lives until `expiry_ms` (0: for ever) is in this segment from now on. */
 void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64_t expiry_ms);
 
+/* So many units of this segment are live from now on, or not any more. */
+void pond_segment_live(const struct pond_ref *ref, uint32_t where, uint32_t units);
+void pond_segment_dead(const struct pond_ref *ref, uint32_t where, uint32_t units);
+
 /* Makes the open segment of a queue and class wait in its queue. */
 void pond_segment_seal(const struct pond_ref *ref, uint32_t segment);
 /* Takes a sealed segment out of its queue, to be recycled; puts it back at the head of a queue; frees it. */

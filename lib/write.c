@@ -166,6 +166,7 @@ static int find_place(const struct pond_ref *ref, struct target *t, uint32_t uni
 static void put(const struct pond_ref *ref, const struct target *t, const struct pond_content *c) {
     pond_entry_write(ref, t->where, t->units, c);
     if (t->appended) pond_segment_commit(ref, t->where, t->units);
+    pond_segment_live(ref, t->where, t->units);
     pond_segment_note_expiry(ref, t->where, c->flags & POND_ENTRY_TTL ? pond_entry_end_ms(c->expiry) : 0);
     POND_CRASHPOINT("set.written");
 }
