@@ -78,7 +78,23 @@ static inline void pond_add_64(uint64_t *p, uint64_t v) { ck_pr_add_64(p, v); }
 
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
 static inline void pond_copy_in(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
-static inline int pond_same_bytes(const void *shared, const void *own, size_t bytes) { return memcmp(shared, own, bytes) == 0; }
+
+/* Keys are short: up to 32 bytes are compared by two loads that may overlap, without a call. */
+static inline uint64_t pond_word_at(const unsigned char *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+static inline int pond_same_bytes(const void *shared, const void *own, size_t n) {
+    const unsigned char *s = shared, *o = own;
+    if (n - 16 <= 16) {
+        uint64_t first = (pond_word_at(s) ^ pond_word_at(o)) | (pond_word_at(s + 8) ^ pond_word_at(o + 8));
+        uint64_t last = (pond_word_at(s + n - 16) ^ pond_word_at(o + n - 16)) | (pond_word_at(s + n - 8) ^ pond_word_at(o + n - 8));
+        return (first | last) == 0;
+    }
+    if (n - 8 <= 8) return ((pond_word_at(s) ^ pond_word_at(o)) | (pond_word_at(s + n - 8) ^ pond_word_at(o + n - 8))) == 0;
+    return memcmp(s, o, n) == 0;
+}
 
 #endif
 

@@ -40,7 +40,7 @@ static inline int pond_entry_kind_fits(const struct pond_decoded *d) {
 
 /* Decodes the entry at `at`, of which at most units_left units may be touched. Returns 0 when it cannot be an entry: garbage, or bytes
  * that are being reused. Never reads beyond units_left. */
-static inline int pond_entry_decode(const unsigned char *at, uint32_t units_left, struct pond_decoded *d) {
+static inline __attribute__((always_inline)) int pond_entry_decode(const unsigned char *at, uint32_t units_left, struct pond_decoded *d) {
     uint64_t word = pond_load_64((const uint64_t *)(const void *)at);
     d->units = pond_word_units(word);
     d->flags = pond_word_flags(word);

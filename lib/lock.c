@@ -26,11 +26,15 @@ int pond_lock_init(pthread_mutex_t *mutex) {
     return failed;
 }
 
-/* An unlocked robust mutex of glibc is, byte for byte, a new one. */
+/* A robust mutex of glibc that is not held is, byte for byte, a new one, or one that was locked and unlocked (which leaves a count). */
 int pond_lock_is_free(const pthread_mutex_t *mutex) {
     pthread_mutex_t fresh;
     memset(&fresh, 0, sizeof fresh);
-    return pond_lock_init(&fresh) == 0 && memcmp(&fresh, mutex, sizeof fresh) == 0;
+    if (pond_lock_init(&fresh) != 0) return 0;
+    if (memcmp(&fresh, mutex, sizeof fresh) == 0) return 1;
+    pthread_mutex_lock(&fresh);
+    pthread_mutex_unlock(&fresh);
+    return memcmp(&fresh, mutex, sizeof fresh) == 0;
 }
 
 static enum pond_lock_result result_of(int failed) {

@@ -57,7 +57,7 @@ static inline unsigned pond_candidates(const struct pond_bucket *bucket, uint32_
 #endif
 
 /* R2 to R4, without the copy: the entry with this key in one bucket. `upper` is what the slot's upper half must be. */
-static inline int pond_search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct pond_found *f) {
+static inline __attribute__((always_inline)) int pond_search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct pond_found *f) {
     for (unsigned mask = pond_candidates(bucket, upper); mask; mask &= mask - 1) {
         unsigned i = (unsigned)__builtin_ctz(mask);
         uint64_t word = pond_read_slot(bucket, i);
@@ -72,6 +72,16 @@ static inline int pond_search(const struct pond_ref *ref, struct pond_bucket *bu
         return 1;
     }
     return 0;
+}
+
+/* R1 to R6: the home bucket alone. POND_AGAIN: a writer was there, or the key may be in its other bucket. */
+static inline __attribute__((always_inline)) enum pond_turn pond_look_home(const struct pond_ref *ref, const struct pond_place *place,
+                                                                           const struct pond_key *key, struct pond_found *f) {
+    struct pond_bucket *home = &ref->buckets[place->home];
+    f->version = pond_load_acquire_32(&home->version);
+    if (POND_LIKELY(pond_search(ref, home, place->tag, key, f))) return POND_FOUND;
+    pond_fence_load(); /* the slots before the spill count that was raised before one of them was cleared */
+    return pond_load_acquire_16(&home->spill) == 0 && pond_read_valid(home, f->version) ? POND_ABSENT : POND_AGAIN;
 }
 
 /* One turn: R1 to R8. */

@@ -240,6 +240,7 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
         living->pid_namespace = now.pid_namespace;
         POND_CRASHPOINT("attach.reset");
         if (stale) memcpy(living->boot_id, now.boot_id, sizeof now.boot_id); /* last: a killed opener leaves the work to the next one */
+        POND_CRASHPOINT("attach.named");
     }
     int failed = pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 0, OPEN_TIMEOUT_MS); /* O5; turns an exclusive one into a shared one */
     if (failed) return pond_error_system(failed, errmsg, path, "locking it");

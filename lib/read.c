@@ -25,6 +25,7 @@
 
 #include "read.h"
 
+#include "crashpoint.h"
 #include "entry.h"
 #include "expire.h"
 #include "lookup.h"
@@ -54,6 +55,7 @@ static int copy_chunks(const struct pond_ref *ref, const struct pond_found *f, u
         pond_copy_out(to, at + chunk.value_off, chunk.value_bytes);
         to += chunk.value_bytes;
         bytes -= chunk.value_bytes;
+        POND_CRASHPOINT("read.copying");
         if (!pond_read_valid(f->bucket, f->version)) return 0; /* early: the copy of a large value is long */
     }
     return bytes == 0;
@@ -78,9 +80,9 @@ static int copy_value(const struct pond_ref *ref, const struct pond_found *f, ui
 
 /* ---- a get ---- */
 
-/* What one turn's find is worth, for an entry with flags, or when a version was asked for. POND_AGAIN: nothing, look again. */
-static __attribute__((noinline)) enum pond_turn take_odd(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
-                                                    size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
+/* What one turn's find is worth. POND_AGAIN: nothing, look again. */
+static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
+                               size_t *value_bytes, uint64_t *version, int *result) {
     char text[24];
     if (f->d.flags & POND_ENTRY_TTL && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
         return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
@@ -96,6 +98,7 @@ static __attribute__((noinline)) enum pond_turn take_odd(const struct pond_ref *
     if (bytes <= buf_bytes) {
         whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
         *result = MILLPOND_OK;
+        POND_CRASHPOINT("read.copied");
     }
     if (!pond_read_valid(f->bucket, f->version)) return POND_AGAIN;
     if (!whole) return POND_ABSENT; /* unchanged and yet not whole: damaged */
@@ -104,36 +107,50 @@ static __attribute__((noinline)) enum pond_turn take_odd(const struct pond_ref *
     return POND_FOUND;
 }
 
-/* The same for any entry; most are plain ones. */
-static inline enum pond_turn take(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
-                             size_t *value_bytes, uint64_t *version, int *result) {
-    if (POND_UNLIKELY(f->d.flags != 0 || version != NULL)) return take_odd(ref, f, key, buf, buf_bytes, value_bytes, version, result);
-    size_t bytes = f->d.value_bytes;
-    *result = MILLPOND_TOO_SMALL;
-    if (POND_LIKELY(bytes <= buf_bytes)) {
-        pond_copy_out(buf, f->at + f->d.value_off, bytes);
-        *result = MILLPOND_OK;
-    }
-    if (POND_UNLIKELY(!pond_read_valid(f->bucket, f->version))) return POND_AGAIN;
-    if (value_bytes) *value_bytes = bytes;
-    return POND_FOUND;
-}
-
-int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
+/* A get of any entry, with or without a version. */
+static __attribute__((noinline)) int get_any(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes,
+                                             size_t *value_bytes, uint64_t *version) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
     struct pond_place place = pond_place_of(ref.g, key->hash);
-    struct pond_found f;
     for (unsigned turn = 0; turn < POND_READ_TURNS; turn++) {
+        struct pond_found f;
         int result = MILLPOND_MISS;
         enum pond_turn was = pond_look(&ref, &place, key, &f);
-        if (POND_LIKELY(was == POND_FOUND)) was = take(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
-        if (POND_UNLIKELY(was == POND_AGAIN)) continue;
+        if (was == POND_FOUND) was = take_any(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
+        if (was == POND_AGAIN) continue;
         if (was == POND_FOUND) pond_raise_hits(map, &f);
         pond_reader_count(map, was == POND_FOUND, turn, 0);
         return was == POND_FOUND ? result : MILLPOND_MISS;
     }
     pond_reader_count(map, 0, POND_READ_TURNS, 1);
     return MILLPOND_MISS;
+}
+
+/* The first turn of a plain get from the home bucket, in registers; get_any() takes over for keys in their other bucket, counters, values in
+ * chunks and versions, and when a writer was at the bucket. */
+int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
+    struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
+    struct pond_place place = pond_place_of(ref.g, key->hash);
+    struct pond_found f;
+    enum pond_turn was = pond_look_home(&ref, &place, key, &f);
+    if (was == POND_ABSENT) {
+        pond_reader_count(map, 0, 0, 0);
+        return MILLPOND_MISS;
+    }
+    if (POND_UNLIKELY(was == POND_AGAIN || version || f.d.flags & ~(POND_ENTRY_TTL | POND_ENTRY_WIDE)))
+        return get_any(map, key, buf, buf_bytes, value_bytes, version);
+    int expired = f.d.flags & POND_ENTRY_TTL && pond_entry_expired(&f.d, pond_clock_read(map));
+    size_t bytes = f.d.value_bytes;
+    int fits = bytes <= buf_bytes;
+    POND_CRASHPOINT("read.found");
+    if (POND_LIKELY(fits && !expired)) pond_copy_out(buf, f.at + f.d.value_off, bytes);
+    POND_CRASHPOINT("read.copied");
+    if (POND_UNLIKELY(!pond_read_valid(f.bucket, f.version))) return get_any(map, key, buf, buf_bytes, value_bytes, version);
+    pond_reader_count(map, !expired, 0, 0);
+    if (POND_UNLIKELY(expired)) return MILLPOND_MISS;
+    if (value_bytes) *value_bytes = bytes;
+    pond_raise_hits(map, &f);
+    return fits ? MILLPOND_OK : MILLPOND_TOO_SMALL;
 }
 
 int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *ttl_ms) {

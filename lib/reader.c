@@ -11,6 +11,7 @@
 #include "reader.h"
 
 #include "atomic.h"
+#include "crashpoint.h"
 #include "lock.h"
 
 #include <stdlib.h>
@@ -26,11 +27,8 @@ struct hold {
     struct hold *next, **link; /* of the process; under the process lock */
 };
 
-static __thread struct {
-    struct pond_map *map; /* of the last call: the fast way */
-    struct pond_reader *slot;
-    struct hold *own;
-} mine __attribute__((tls_model("initial-exec")));
+__thread struct pond_reader_last pond_reader_last; /* a slot, or no mapping */
+static __thread struct hold *own;
 
 static struct hold *process_holds;
 static uint64_t forks;
@@ -57,13 +55,13 @@ static void let_go(struct hold *hold) {
 static void when_thread_ends(void *unused) {
     (void)unused;
     pond_process_lock();
-    while (mine.own) {
-        struct hold *hold = mine.own;
-        mine.own = hold->next_own;
+    while (own) {
+        struct hold *hold = own;
+        own = hold->next_own;
         let_go(hold);
     }
-    mine.map = NULL;
-    mine.slot = NULL;
+    pond_reader_last.map = NULL;
+    pond_reader_last.slot = NULL;
     pond_process_unlock();
 }
 
@@ -76,9 +74,9 @@ static void after_fork(void) {
         pond_map_release_locked(hold->map);
         free(hold);
     }
-    mine.own = NULL;
-    mine.map = NULL;
-    mine.slot = NULL;
+    own = NULL;
+    pond_reader_last.map = NULL;
+    pond_reader_last.slot = NULL;
 }
 
 static void prepare(void) {
@@ -101,7 +99,7 @@ static int take_over(struct pond_reader *slot) {
 
 int pond_reader_bury(struct pond_map *map, uint32_t number) {
     struct pond_reader *slot = &map->readers[number];
-    if (slot == mine.slot || !take_over(slot)) return 0;
+    if (slot == pond_reader_last.slot || !take_over(slot)) return 0;
     pond_lock_release(&slot->mutex);
     return 1;
 }
@@ -111,6 +109,7 @@ static struct pond_reader *claim(struct pond_map *map) {
         struct pond_reader *slot = &map->readers[i];
         if (!take_over(slot)) continue;
         pond_store_32(&slot->owned, 1);
+        POND_CRASHPOINT("reader.claimed");
         if (pond_load_32(&map->living->reader_high) <= i) pond_store_32(&map->living->reader_high, i + 1); /* a hint: statistics only */
         return slot;
     }
@@ -118,7 +117,7 @@ static struct pond_reader *claim(struct pond_map *map) {
 }
 
 static struct pond_reader *find_or_claim(struct pond_map *map) {
-    struct hold *hold = mine.own;
+    struct hold *hold = own;
     while (hold && hold->map != map) hold = hold->next_own;
     if (!hold) {
         pthread_once(&once, prepare);
@@ -126,7 +125,7 @@ static struct pond_reader *find_or_claim(struct pond_map *map) {
         if (!hold) return NULL;
         pthread_setspecific(thread_end, hold); /* any value that is not NULL: when_thread_ends is wanted */
         hold->map = map;
-        hold->next_own = mine.own;
+        hold->next_own = own;
         pond_process_lock();
         map->refs++;
         hold->next = process_holds;
@@ -134,31 +133,27 @@ static struct pond_reader *find_or_claim(struct pond_map *map) {
         if (hold->next) hold->next->link = &hold->next;
         process_holds = hold;
         pond_process_unlock();
-        mine.own = hold;
+        own = hold;
     }
     if (!hold->slot && hold->wait-- == 0) {
         hold->slot = claim(map);
         hold->wait = TRY_AGAIN_AFTER;
     }
     if (hold->slot) {
-        mine.map = map;
-        mine.slot = hold->slot;
+        pond_reader_last.map = map;
+        pond_reader_last.slot = hold->slot;
     }
     return hold->slot;
 }
 
-struct pond_reader *pond_reader_mine(struct pond_map *map) {
-    if (POND_LIKELY(mine.map == map)) return mine.slot;
-    if (map->readonly) return NULL;
-    return find_or_claim(map);
-}
+struct pond_reader *pond_reader_find(struct pond_map *map) { return map->readonly ? NULL : find_or_claim(map); }
 
-void pond_reader_count(struct pond_map *map, int hit, unsigned retries, int gave_up) {
+void pond_reader_count_rare(struct pond_map *map, int hit, unsigned retries, int gave_up) {
     struct pond_reader *slot = pond_reader_mine(map);
-    if (POND_LIKELY(slot != NULL)) {
+    if (slot) {
         pond_bump_64(hit ? &slot->hits : &slot->misses, 1);
-        if (POND_UNLIKELY(retries)) pond_bump_64(&slot->retries, retries);
-        if (POND_UNLIKELY(gave_up)) pond_bump_64(&slot->gave_up, 1);
+        pond_bump_64(&slot->retries, retries);
+        pond_bump_64(&slot->gave_up, gave_up != 0);
         return;
     }
     if (map->readonly) return;
@@ -168,13 +163,13 @@ void pond_reader_count(struct pond_map *map, int hit, unsigned retries, int gave
 }
 
 void pond_reader_leave(struct pond_map *map) {
-    for (struct hold **link = &mine.own; *link; link = &(*link)->next_own) {
+    for (struct hold **link = &own; *link; link = &(*link)->next_own) {
         struct hold *hold = *link;
         if (hold->map != map) continue;
         *link = hold->next_own;
-        if (mine.map == map) {
-            mine.map = NULL;
-            mine.slot = NULL;
+        if (pond_reader_last.map == map) {
+            pond_reader_last.map = NULL;
+            pond_reader_last.slot = NULL;
         }
         pond_process_lock();
         let_go(hold);

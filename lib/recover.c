@@ -70,6 +70,7 @@ static void make_locks(struct pond_map *map) {
         pond_lock_init(&ref.shard->mutex);
         ref.shard->views = 0;
     }
+    POND_CRASHPOINT("locks.made");
 }
 
 void pond_recover_alone(struct pond_map *map) {
@@ -109,6 +110,7 @@ void pond_recover_cold(struct pond_map *map) {
         struct pond_ref ref = pond_ref_of(map, i);
         memset(ref.base, 0, map->geometry.segments_off);
     }
+    POND_CRASHPOINT("cold.wiped");
     memset(map->readers, 0, map->geometry.reader_count * sizeof *map->readers);
     map->living->reader_high = 0;
     pond_recover_format(map);

@@ -355,6 +355,7 @@ static int begin(const struct pond_ref *ref, uint64_t now_ms) {
     walk->cursor_units = 0;
     walk->hot_units = 0;
     walk->phase = ref->table[victim].expiry_max_ms <= now_ms ? DROP : pack ? PACK : SCAN;
+    POND_CRASHPOINT("recycle.begun");
     return 1;
 }
 
@@ -385,6 +386,7 @@ static void finish(struct walker *w) {
     if (walk->phase == COOL) {
         walk->relinks++;
         ref->shard->counters.relinks++;
+        POND_CRASHPOINT("recycle.relinking");
         pond_segment_requeue(ref, w->segment, POND_MAIN);
     } else if (pond_segment_pinned(ref, w->segment)) {
         ref->table[w->segment].live_units = 0;

@@ -298,7 +298,10 @@ void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
     /* ORDER hole-link (writer): these bytes are reused now; the version of the bucket that named them was raised before. See byte-reuse.
      * Pairs with (reader) in pond_read_valid(); tag hole-link stands in pond_hole_take too: there the bytes become an entry again. */
     pond_fence_store();
-    pond_store_32(&hole->next, first ? *head : 0);
+    /* Dead first: from here on a walk needs nothing of it but its size, which the links must not spoil (they may lie in a wide field). */
+    pond_store_release_64(&hole->word, pond_word_make(units, POND_ENTRY_DEAD, 0, 0, 0));
+    POND_CRASHPOINT("hole.dead");
+    pond_store_release_32(&hole->next, first ? *head : 0);
     pond_store_32(&hole->prev, 0);
     pond_store_release_64(&hole->word, pond_word_make(units, POND_ENTRY_DEAD | POND_ENTRY_HOLE, 0, 0, ref->shard->hole_generation));
     POND_CRASHPOINT("hole.made");

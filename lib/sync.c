@@ -21,6 +21,7 @@ static int flush_living(struct pond_map *map) { return pond_platform_flush(map->
 
 void pond_sync_spoil_now(struct pond_map *map) {
     pond_store_release_32(&map->living->clean, 2);
+    POND_CRASHPOINT("sync.spoiling");
     flush_living(map);
     POND_CRASHPOINT("sync.spoiled");
     pond_store_release_32(&map->living->clean, 0);

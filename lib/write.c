@@ -53,9 +53,11 @@ static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms,
     if (got == POND_LOCK_BROKEN) return MILLPOND_ERR_CORRUPT;
     if (got == POND_LOCK_OWNER_DIED) {
         pond_recover_shard(ref);
+        POND_CRASHPOINT("write.recovered");
         pond_lock_consistent(&ref->shard->mutex);
     }
     if (waited) ref->shard->counters.lock_waits++;
+    POND_CRASHPOINT("write.locked");
     return MILLPOND_OK;
 }
 
@@ -397,6 +399,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     if (result != MILLPOND_OK) return result;
     find(&ref, &place, key, &old);
     if (old.found) pond_recycle_remove(&ref, &old.spot);
+    POND_CRASHPOINT("delete.removed");
     if (old.found && !old.alive) ref.shard->counters.expirations++;
     if (old.alive) ref.shard->counters.deletes++;
     pond_write_leave(&ref);
@@ -418,11 +421,13 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
         pond_segment_note_expiry(&ref, old.where, pond_entry_end_ms(word)); /* first: a segment must not seem over before its entries */
         POND_CRASHPOINT("touch.noted");
         pond_store_release_64((uint64_t *)(void *)(pond_ref_at(&ref, old.where) + 8), word);
+        POND_CRASHPOINT("touch.stored");
     } else if (old.alive && ttl_ms) {
         uint64_t word = pond_expiry_pack(now_ms + ttl_ms, 0);
         while (result == MILLPOND_OK) {
             uint32_t queue = pond_segment_queue(&ref.table[pond_segment_of(ref.g, old.where)]);
             if (pond_recycle_relocate(&ref, &old.spot, queue, word, now_ms)) {
+                POND_CRASHPOINT("touch.rewritten");
                 pond_recycle_retire_one(&ref, old.where);
                 break;
             }
