@@ -56,7 +56,7 @@ static void check_segment(struct checker *c, uint32_t i) {
     const struct pond_geometry *g = c->ref->g;
     struct pond_segment *s = &c->ref->table[i];
     uint32_t word = pond_load_32(&s->state), state = word & 255u;
-    if (state > POND_SEGMENT_VICTIM || (word >> 8 & 255u) >= POND_QUEUES || word >> 16 >= POND_TTL_CLASSES) {
+    if (state > POND_SEGMENT_VICTIM || (word >> 8 & 255u) >= POND_QUEUES || word >> 16 >= g->ttl_classes) {
         if (mending(c)) pond_store_32(&s->state, pond_segment_word(POND_SEGMENT_SEALED, POND_SMALL, 0));
         damage(c, mending(c), "segment %u has an unknown state", i);
         state = POND_SEGMENT_SEALED;
@@ -105,16 +105,16 @@ static const char *wrong_chunks(struct checker *c, const unsigned char *at, cons
     return sum == pond_root_bytes(at, d) ? NULL : "its chunks are too few";
 }
 
-/* Is this key in an earlier slot of its two buckets? */
+/* Is this key in an earlier slot of its two buckets? Without a look at the spill, which may be what is damaged. */
 static int named_before(const struct checker *c, const struct pond_place *place, const struct pond_spot *spot, const unsigned char *key,
                         uint32_t key_bytes) {
-    struct pond_spot earlier;
-    unsigned cursor = 0;
-    while (pond_index_next(c->ref, place, &cursor, &earlier)) {
-        if (earlier.bucket == spot->bucket && earlier.slot == spot->slot) return 0;
+    for (uint32_t i = 0; i < (place->other == place->home ? 1 : 2) * POND_BUCKET_SLOTS; i++) {
+        uint32_t b = i < POND_BUCKET_SLOTS ? place->home : place->other, slot = i % POND_BUCKET_SLOTS;
+        if (b == spot->bucket && slot == spot->slot) return 0;
+        uint64_t word = pond_load_64(&c->ref->buckets[b].slot[slot]);
+        uint32_t where = pond_slot_where(word);
         struct pond_decoded d;
-        uint32_t where = pond_slot_where(earlier.word);
-        if (!bit(c->begins, where)) continue;
+        if (pond_slot_tag(word) != place->tag || !pond_where_valid(c->ref->g, where) || !bit(c->begins, where)) continue;
         const unsigned char *at = pond_ref_at(c->ref, where);
         if (pond_entry_decode(at, pond_units_left(c->ref->g, where), &d) && d.key_bytes == key_bytes && !(d.flags & POND_ENTRY_CHUNK) &&
             memcmp(at + d.key_off, key, key_bytes) == 0)
@@ -132,7 +132,8 @@ static const char *wrong_entry(struct checker *c, const struct pond_spot *spot, 
     if (!bit(c->begins, where)) return "it points where no entry begins";
     if (bit(c->named, where)) return "another slot names the same entry";
     const unsigned char *at = pond_ref_at(ref, where);
-    if (!pond_entry_decode(at, end_of_committed(c, where) - where, &d) || d.flags & POND_ENTRY_CHUNK) return "it points to no whole entry";
+    uint32_t end = end_of_committed(c, where);
+    if (end <= where || !pond_entry_decode(at, end - where, &d) || d.flags & POND_ENTRY_CHUNK) return "it points to no whole entry";
     uint64_t hash = pond_hash(at + d.key_off, d.key_bytes, ref->g->hash_seed);
     struct pond_place place = pond_place_of(ref->g, hash);
     int away = (spot->word & POND_SLOT_AWAY) != 0;
@@ -208,8 +209,21 @@ static void check_list(struct checker *c, uint32_t head, uint32_t said, uint32_t
     if (link != 0 || n != said || n != have) damage(c, mending(c), "the %s list has %u segments, should have %u and says %u", name, n, have, said);
 }
 
+/* Segments that no list, walk or open place knows would stay unused until a recovery. */
+static void check_lost(struct checker *c) {
+    const struct pond_shard *shard = c->ref->shard;
+    for (uint32_t i = 0; i < c->ref->g->segment_count; i++) {
+        const struct pond_segment *s = &c->ref->table[i];
+        uint32_t state = pond_segment_state(s);
+        if ((state == POND_SEGMENT_VICTIM && shard->walk.victim != i + 1) ||
+            (state == POND_SEGMENT_OPEN && shard->open[pond_segment_queue(s)][pond_segment_class(s)] != i + 1))
+            damage(c, mending(c), "segment %u is in use and nothing knows it", i);
+    }
+}
+
 static void check_lists(struct checker *c) {
     const struct pond_shard *shard = c->ref->shard;
+    check_lost(c);
     check_list(c, shard->queue_head[POND_SMALL], shard->queue_count[POND_SMALL], POND_SEGMENT_SEALED, POND_SMALL, "small");
     check_list(c, shard->queue_head[POND_MAIN], shard->queue_count[POND_MAIN], POND_SEGMENT_SEALED, POND_MAIN, "main");
     check_list(c, shard->free_head, shard->free_count, POND_SEGMENT_FREE, 0, "free");

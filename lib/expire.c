@@ -12,17 +12,27 @@
 
 #define BEHIND_MS 2000u
 
-static uint64_t system_time(const struct pond_map *map) { return pond_platform_realtime_ms() + pond_load_64(&map->living->clock_skew_ms); }
+/* The clock's words stand in the file: one that is a lifetime ahead of the system is damage, and not believed. */
+static int believable(uint64_t high, uint64_t skew, uint64_t system_ms) {
+    return skew <= POND_TTL_MS_MAX && high <= system_ms + POND_TTL_MS_MAX;
+}
 
 uint64_t pond_clock_read(const struct pond_map *map) {
-    uint64_t now = system_time(map), high = pond_load_64(&map->living->clock_high_ms);
-    return now > high ? now : high;
+    uint64_t system_ms = pond_platform_realtime_ms(), skew = pond_load_64(&map->living->clock_skew_ms);
+    uint64_t high = pond_load_64(&map->living->clock_high_ms);
+    if (POND_UNLIKELY(!believable(high, skew, system_ms))) return system_ms;
+    return system_ms + skew > high ? system_ms + skew : high;
 }
 
 uint64_t pond_clock_write(struct pond_map *map) {
     struct pond_living *living = map->living;
     uint64_t high = pond_load_64(&living->clock_high_ms), skew = pond_load_64(&living->clock_skew_ms);
-    uint64_t now = pond_platform_realtime_ms() + skew;
+    uint64_t system_ms = pond_platform_realtime_ms(), now = system_ms + skew;
+    if (POND_UNLIKELY(!believable(high, skew, system_ms))) {
+        pond_cas_64(&living->clock_skew_ms, skew, 0);
+        pond_cas_64(&living->clock_high_ms, high, system_ms);
+        return system_ms;
+    }
     if (POND_UNLIKELY(now + BEHIND_MS < high)) {
         pond_cas_64(&living->clock_skew_ms, skew, skew + (high - now)); /* one of several writers does it */
         return high;

@@ -62,7 +62,7 @@ enum pond_index_unfinished { POND_UNFINISHED_NOTHING, POND_UNFINISHED_CLEAR, PON
 enum pond_index_unfinished pond_index_recover(const struct pond_ref *ref, uint32_t *counter);
 
 /* How often a slot was read lately, 0 to 3: a hint that readers raise. */
-static inline unsigned pond_hits_of(const struct pond_bucket *bucket, unsigned slot) { return pond_load_16(&bucket->hits) >> (2 * slot) & 3u; }
+static inline unsigned pond_hits_of(const struct pond_bucket *bucket, unsigned slot) { return (unsigned)pond_load_16(&bucket->hits) >> (2 * slot) & 3u; }
 static inline void pond_hits_set(struct pond_bucket *bucket, unsigned slot, unsigned hits) {
     unsigned all = pond_load_16(&bucket->hits);
     unsigned fresh = (all & ~(3u << (2 * slot))) | hits << (2 * slot);

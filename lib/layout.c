@@ -152,7 +152,7 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->piece_units_max = piece_bytes_for(id->segment_bytes) / POND_UNIT_BYTES;
     g->entry_units_max = id->segment_bytes / POND_UNIT_BYTES < POND_ENTRY_UNITS_MAX ? id->segment_bytes / POND_UNIT_BYTES : POND_ENTRY_UNITS_MAX;
     if (id->max_item_bytes > (uint64_t)id->segment_count * id->segment_bytes / 2) return "its largest value does not fit";
-    g->reserve = id->segment_count >= 32 ? 2 : 1;
+    g->reserve = id->segment_count >= 16 ? 2 : 1; /* two: one for what is kept of a victim, one for what is new */
     g->ttl_classes = id->segment_count >= 64 ? POND_TTL_CLASSES : id->segment_count >= 32 ? 3 : 1;
     return NULL;
 }

@@ -93,9 +93,9 @@ static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_fou
     /* A counter's sequence number (decoded above) is stored after its number, and read before it here: an old number never has a new version. */
     if (f->d.flags & POND_ENTRY_COUNTER) pond_fence_load();
     uint64_t bytes = size_of(f, text);
-    int whole = 1;
+    int whole = !(f->d.flags & POND_ENTRY_ROOT) || bytes <= ref->g->max_item_bytes; /* nobody should allocate what a damaged root asks for */
     *result = MILLPOND_TOO_SMALL;
-    if (bytes <= buf_bytes) {
+    if (whole && bytes <= buf_bytes) {
         whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
         *result = MILLPOND_OK;
         POND_CRASHPOINT("read.copied");

@@ -95,6 +95,10 @@ void pond_recycle_remove(const struct pond_ref *ref, const struct pond_spot *spo
     uint32_t where = pond_slot_where(spot->word);
     const unsigned char *at = pond_ref_at(ref, where);
     struct pond_decoded d;
+    if (!pond_where_valid(ref->g, where)) { /* a damaged slot: there is nothing behind it */
+        pond_index_remove(ref, spot, 0);
+        return;
+    }
     uint64_t weight = pond_entry_decode(at, pond_units_left(ref->g, where), &d) ? pond_recycle_weight(at, &d) : 0;
     pond_index_remove(ref, spot, 0 - weight);
     pond_recycle_retire(ref, where);
@@ -269,7 +273,7 @@ static int keep_chunk(struct walker *w, const struct item *item, const struct po
     uint32_t root_where = pond_slot_where(spot->word);
     const unsigned char *root_at = pond_ref_at(ref, root_where), *at = pond_ref_at(ref, item->where);
     struct pond_decoded root;
-    if (!pond_entry_decode(root_at, pond_units_left(ref->g, root_where), &root)) return 0;
+    if (!pond_entry_decode(root_at, pond_units_left(ref->g, root_where), &root) || item->chunk.number >= pond_root_count(root_at, &root)) return 0;
     unsigned char *list = malloc(root.value_bytes);
     if (!list) return 0;
     struct pond_content chunk = content_of(ref, at, &item->d), content = content_of(ref, root_at, &root);
@@ -345,7 +349,8 @@ static void drop_all_by_index(const struct walker *w) {
         }
 }
 
-static int begin(const struct pond_ref *ref, uint64_t now_ms) {
+/* The victim + 1, or 0. */
+static uint32_t begin(const struct pond_ref *ref, uint64_t now_ms) {
     struct pond_walk *walk = &ref->shard->walk;
     int pack;
     uint32_t victim = pond_evict_victim(ref, now_ms, &pack);
@@ -356,12 +361,12 @@ static int begin(const struct pond_ref *ref, uint64_t now_ms) {
     walk->hot_units = 0;
     walk->phase = ref->table[victim].expiry_max_ms <= now_ms ? DROP : pack ? PACK : SCAN;
     POND_CRASHPOINT("recycle.begun");
-    return 1;
+    return victim + 1;
 }
 
-static struct walker walker_of(const struct pond_ref *ref, uint64_t now_ms, int merciless) {
+static struct walker walker_of(const struct pond_ref *ref, uint32_t victim, uint64_t now_ms, int merciless) {
     struct pond_walk *walk = &ref->shard->walk;
-    uint32_t segment = walk->victim - 1;
+    uint32_t segment = victim - 1;
     struct walker w = {.ref = ref,
                        .walk = walk,
                        .segment = segment,
@@ -429,11 +434,12 @@ static void advance(struct walker *w, uint64_t budget, unsigned entries) {
     }
 }
 
-/* The walk's fields come from the file. */
-static int walking(const struct pond_ref *ref) {
+/* The victim + 1 whose walk has begun, or 0. The walk's fields come from the file: loaded once, checked. */
+static uint32_t walking(const struct pond_ref *ref) {
     struct pond_walk *walk = &ref->shard->walk;
-    if (walk->victim == 0) return 0;
-    if (walk->victim <= ref->g->segment_count && pond_segment_state(&ref->table[walk->victim - 1]) == POND_SEGMENT_VICTIM) return 1;
+    uint32_t victim = pond_load_32(&walk->victim);
+    if (victim == 0) return 0;
+    if (victim <= ref->g->segment_count && walk->phase <= PACK && pond_segment_state(&ref->table[victim - 1]) == POND_SEGMENT_VICTIM) return victim;
     memset(walk, 0, sizeof *walk);
     return 0;
 }
@@ -448,8 +454,10 @@ void pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
     struct pond_shard *shard = ref->shard;
     if (POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0)) return;
     uint64_t now_ms = pond_clock_read(ref->map);
-    if (!walking(ref) && !begin(ref, now_ms)) return;
-    struct walker w = walker_of(ref, now_ms, 0);
+    uint32_t victim = walking(ref);
+    if (victim == 0) victim = begin(ref, now_ms);
+    if (victim == 0) return;
+    struct walker w = walker_of(ref, victim, now_ms, 0);
     uint64_t left = w.tail - shard->walk.cursor_units + (shard->walk.phase == SCAN ? w.tail : 0);
     uint64_t room = (uint64_t)shard->free_count * ref->g->segment_units + ref->g->segment_units / 8 + 1;
     uint64_t budget = units * (2 + 2 * left / room) + STEP_ENTRIES_MIN * ENTRY_COST_UNITS;
@@ -463,8 +471,10 @@ int pond_recycle_force(const struct pond_ref *ref) {
     shard->counters.stalls++;
     for (uint32_t turns = 0; turns < 2 * ref->g->segment_count && shard->free_count <= free_before; turns++) {
         uint64_t now_ms = pond_clock_read(ref->map);
-        if (!walking(ref) && !begin(ref, now_ms)) return 0;
-        struct walker w = walker_of(ref, now_ms, turns >= MERCIFUL_VICTIMS && shard->free_count == 0);
+        uint32_t victim = walking(ref);
+        if (victim == 0) victim = begin(ref, now_ms);
+        if (victim == 0) return 0;
+        struct walker w = walker_of(ref, victim, now_ms, turns >= MERCIFUL_VICTIMS && shard->free_count == 0);
         while (shard->walk.victim == w.segment + 1) {
             w.examined = 0;
             advance(&w, UINT64_MAX, UINT32_MAX);

@@ -98,7 +98,7 @@ void pond_segment_format(const struct pond_ref *ref) {
 static void queue_insert(const struct pond_ref *ref, struct pond_segment *s, uint32_t queue) {
     struct pond_shard *shard = ref->shard;
     struct pond_segment *after = at_link(ref, shard->queue_tail[queue]);
-    while (after && after->order > s->order) after = at_link(ref, after->prev);
+    for (uint32_t i = 0; after && after->order > s->order && i < ref->g->segment_count; i++) after = at_link(ref, after->prev);
     if (!after) {
         s->prev = 0;
         s->next = shard->queue_head[queue];
@@ -178,14 +178,18 @@ void pond_segment_seal(const struct pond_ref *ref, uint32_t segment) {
 
 uint32_t pond_segment_append(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units) {
     struct pond_segment *s = open_segment(ref, queue, ttl_class);
-    if (s && ref->g->segment_units - pond_segment_tail(ref->g, s) < units) {
+    uint32_t tail = s ? pond_segment_tail(ref->g, s) : 0; /* loaded once: it is data from the file */
+    if (s && ref->g->segment_units - tail < units) {
         if (ref->shard->free_head == 0) return 0; /* rather a smaller entry here later than a sealed segment now */
         pond_segment_seal(ref, (uint32_t)(s - ref->table));
         s = NULL;
     }
-    if (!s) s = open_fresh(ref, queue, ttl_class);
+    if (!s) {
+        s = open_fresh(ref, queue, ttl_class);
+        tail = 0;
+    }
     if (!s || units > ref->g->segment_units) return 0;
-    return pond_segment_start(ref->g, (uint32_t)(s - ref->table)) + pond_segment_tail(ref->g, s);
+    return pond_segment_start(ref->g, (uint32_t)(s - ref->table)) + tail;
 }
 
 uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue, uint32_t units) {
@@ -277,15 +281,20 @@ static uint32_t hole_class(uint32_t units) {
     return at < POND_HOLE_CLASSES ? at : POND_HOLE_CLASSES - 1;
 }
 
-/* The hole at `where` if it is one of this generation, else NULL. */
-static struct pond_hole *hole_at(const struct pond_ref *ref, uint32_t where) {
+/* The hole at `where` if it is one of this generation, else NULL. *units receives its size, as it was checked. */
+static struct pond_hole *hole_of(const struct pond_ref *ref, uint32_t where, uint32_t *units) {
     if (!pond_where_valid(ref->g, where)) return NULL;
     struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
     uint64_t word = pond_load_64(&hole->word);
     if (!(pond_word_flags(word) & POND_ENTRY_HOLE) || pond_word_check(word) != ref->shard->hole_generation) return NULL;
     uint32_t segment = pond_segment_of(ref->g, where);
     uint32_t end = pond_segment_start(ref->g, segment) + pond_segment_tail(ref->g, &ref->table[segment]);
-    return pond_word_units(word) >= 2 && where + pond_word_units(word) <= end ? hole : NULL;
+    *units = pond_word_units(word);
+    return *units >= 2 && where + *units <= end ? hole : NULL;
+}
+static struct pond_hole *hole_at(const struct pond_ref *ref, uint32_t where) {
+    uint32_t units;
+    return hole_of(ref, where, &units);
 }
 
 void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
@@ -324,9 +333,8 @@ void pond_hole_unlink(const struct pond_ref *ref, uint32_t where) {
     POND_CRASHPOINT("hole.unlinked");
 }
 
-static int hole_fits(const struct pond_ref *ref, const struct pond_hole *hole, uint32_t where, uint32_t ttl_class, uint32_t units,
-                     int only_young) {
-    uint32_t have = pond_word_units(hole->word), segment = pond_segment_of(ref->g, where);
+static int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t where, uint32_t ttl_class, uint32_t units, int only_young) {
+    uint32_t segment = pond_segment_of(ref->g, where);
     const struct pond_segment *s = &ref->table[segment];
     if (have < units || (have - units) * POND_UNIT_BYTES > POND_SLACK_BYTES_MAX - 64) return 0;
     uint32_t state = pond_segment_state(s);
@@ -340,10 +348,11 @@ uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl
     for (uint32_t k = first; k <= first + HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
         uint32_t where = ref->shard->hole_head[queue][k];
         for (int tries = k == first ? HOLE_TRIES : 1; tries > 0; tries--) {
-            struct pond_hole *hole = hole_at(ref, where);
+            uint32_t have;
+            const struct pond_hole *hole = hole_of(ref, where, &have);
             if (!hole) break;
-            if (hole_fits(ref, hole, where, ttl_class, units, only_young)) {
-                *allotted = pond_word_units(hole->word);
+            if (hole_fits(ref, have, where, ttl_class, units, only_young)) {
+                *allotted = have;
                 pond_hole_unlink(ref, where);
                 return where;
             }
