@@ -94,8 +94,14 @@ void pond_ghost_add(const struct pond_ref *ref, uint64_t hash) {
     bucket->print[0] = print;
 }
 
+void pond_ghost_prefetch(const struct pond_ref *ref, uint64_t hash) {
+    uint16_t print;
+    if (ref->shard->counters.evictions) __builtin_prefetch(ghost_bucket(ref, hash, &print));
+}
+
 int pond_ghost_take(const struct pond_ref *ref, uint64_t hash) {
     uint16_t print;
+    if (ref->shard->counters.evictions == 0) return 0; /* nobody has left yet: spare the cache miss */
     struct pond_ghost_bucket *bucket = ghost_bucket(ref, hash, &print);
     for (unsigned i = 0, n = ways(ref); i < n; i++) {
         if (bucket->print[i] != print) continue;

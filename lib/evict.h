@@ -20,6 +20,7 @@ uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms, int *pac
 
 /* Remembers a key that leaves; asks whether one left not long ago, and forgets it. */
 void pond_ghost_add(const struct pond_ref *ref, uint64_t hash);
+void pond_ghost_prefetch(const struct pond_ref *ref, uint64_t hash);
 int pond_ghost_take(const struct pond_ref *ref, uint64_t hash);
 
 #endif

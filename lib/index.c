@@ -36,24 +36,20 @@ static void raise_version(const struct pond_ref *ref, uint32_t bucket) {
     pond_store_release_32(version, pond_load_32(version) + 1);
 }
 
-int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, unsigned *cursor, struct pond_spot *spot) {
-    while (*cursor < 2 * POND_BUCKET_SLOTS) {
-        unsigned at = (*cursor)++;
-        int away = at >= POND_BUCKET_SLOTS;
-        if (at == POND_BUCKET_SLOTS && (ref->buckets[place->home].spill == 0 || place->other == place->home)) {
-            *cursor = 2 * POND_BUCKET_SLOTS;
-            return 0;
-        }
-        spot->bucket = away ? place->other : place->home;
-        spot->slot = away ? at - POND_BUCKET_SLOTS : at;
+int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, struct pond_cursor *cursor, struct pond_spot *spot) {
+    while (cursor->home | cursor->other) {
+        unsigned *left = cursor->home ? &cursor->home : &cursor->other;
+        spot->bucket = left == &cursor->home ? place->home : place->other;
+        spot->slot = (uint32_t)__builtin_ctz(*left);
+        *left &= *left - 1;
         spot->word = pond_load_64(slot_of(ref, spot->bucket, spot->slot));
-        if (spot->word >> 32 == (place->tag | (away ? POND_SLOT_AWAY >> 32 : 0)) && pond_where_valid(ref->g, pond_slot_where(spot->word))) return 1;
+        if (pond_where_valid(ref->g, pond_slot_where(spot->word))) return 1;
     }
     return 0;
 }
 
 int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, struct pond_spot *spot) {
-    unsigned cursor = 0;
+    struct pond_cursor cursor = pond_index_cursor(ref, place);
     while (pond_index_next(ref, place, &cursor, spot))
         if (pond_slot_where(spot->word) == where) return 1;
     return 0;

@@ -8,6 +8,10 @@
 #include "hash.h"
 #include "shard.h"
 
+#if defined __SSE2__ && !defined MILLPOND_TSAN
+#include <emmintrin.h>
+#endif
+
 /* Where a key may be: in its home bucket, or in its other one. */
 struct pond_place {
     uint32_t home, other, tag;
@@ -27,14 +31,46 @@ static inline struct pond_place pond_place_of(const struct pond_geometry *g, uin
     return p;
 }
 
+/* A bit for each slot whose upper half is `upper`. A hint that is taken without order: readers load a slot that it names again, and their load
+ * fence before the versions are compared covers the slots that it does not name. */
+#if defined __SSE2__ && !defined MILLPOND_TSAN
+static inline unsigned pond_candidates(const struct pond_bucket *bucket, uint32_t upper) {
+    const __m128i *lines = (const __m128i *)(const void *)bucket;
+    const __m128i want = _mm_set1_epi32((int)upper);
+    __m128 a = _mm_castsi128_ps(_mm_load_si128(lines)), b = _mm_castsi128_ps(_mm_load_si128(lines + 1));
+    __m128 c = _mm_castsi128_ps(_mm_load_si128(lines + 2)), d = _mm_castsi128_ps(_mm_load_si128(lines + 3));
+    __m128i low = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)), want);
+    __m128i high = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(c, d, 0xdd)), want);
+    unsigned mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
+    return mask & ((1u << POND_BUCKET_SLOTS) - 1); /* the eighth word holds version, hits and spill */
+}
+#else
+static inline unsigned pond_candidates(const struct pond_bucket *bucket, uint32_t upper) {
+    unsigned mask = 0;
+    for (unsigned i = 0; i < POND_BUCKET_SLOTS; i++) mask |= (unsigned)((uint32_t)(pond_load_64(&bucket->slot[i]) >> 32) == upper) << i;
+    return mask;
+}
+#endif
+
 /* A slot, and the word in it. */
 struct pond_spot {
     uint32_t bucket, slot;
     uint64_t word;
 };
 
-/* The next slot that may be the key's, in its home and then in its other bucket. *cursor starts at 0. 1, or 0 when there is none left. */
-int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, unsigned *cursor, struct pond_spot *spot);
+/* The slots that may be a key's: in its home, and where that has a spill in its other bucket. */
+struct pond_cursor {
+    unsigned home, other; /* bits of slots that are left */
+};
+static inline struct pond_cursor pond_index_cursor(const struct pond_ref *ref, const struct pond_place *place) {
+    const struct pond_bucket *home = &ref->buckets[place->home];
+    struct pond_cursor c = {pond_candidates(home, place->tag), 0};
+    if (pond_load_16(&home->spill) && place->other != place->home)
+        c.other = pond_candidates(&ref->buckets[place->other], place->tag | (uint32_t)(POND_SLOT_AWAY >> 32));
+    return c;
+}
+/* The next of them that points into a segment. 1, or 0 when there is none left. */
+int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, struct pond_cursor *cursor, struct pond_spot *spot);
 
 /* The slot that points to `where`, if any does, for a key with this place. */
 int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, struct pond_spot *spot);

@@ -133,6 +133,7 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->reader_count = id->reader_count;
     g->segment_bytes = id->segment_bytes;
     g->segment_units = id->segment_bytes / POND_UNIT_BYTES;
+    g->segment_reciprocal = UINT64_MAX / g->segment_units + 1;
     g->segment_count = id->segment_count;
     g->bucket_count = id->bucket_count;
     g->ghost_count = id->ghost_count;

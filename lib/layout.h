@@ -338,6 +338,7 @@ struct pond_geometry {
     uint32_t shard_count, shard_shift; /* shard = hash >> shard_shift, 64 for one shard */
     uint32_t reader_count;
     uint32_t segment_bytes, segment_units, segment_count;
+    uint64_t segment_reciprocal; /* 2^64 / segment_units, rounded up: a division of 32 bits by a multiplication, exactly */
     uint32_t bucket_count, ghost_count;
     uint32_t table_off, buckets_off_units, ghosts_off_units; /* from the start of a shard */
     uint32_t first_unit, end_unit; /* of the segments, in units from the start of a shard */

@@ -8,10 +8,6 @@
 #include "index.h"
 #include "read.h"
 
-#if defined __SSE2__ && !defined MILLPOND_TSAN
-#include <emmintrin.h>
-#endif
-
 #define POND_READ_TURNS 1000u
 #define POND_HITS_MAX 3u
 
@@ -34,27 +30,6 @@ static inline int pond_read_valid(const struct pond_bucket *bucket, uint32_t ver
 
 /* ORDER slot-publish (reader): the entry's bytes are loaded after the slot that names them. Pairs with (writer) in change(). */
 static inline uint64_t pond_read_slot(const struct pond_bucket *bucket, uint32_t slot) { return pond_load_acquire_64(&bucket->slot[slot]); }
-
-/* R2, a first look: a bit for each slot whose upper half is `upper`. A hint that is taken without order: pond_search() loads a slot that it names
- * again, and the load fence before the versions are compared covers the slots that it does not name. */
-#if defined __SSE2__ && !defined MILLPOND_TSAN
-static inline unsigned pond_candidates(const struct pond_bucket *bucket, uint32_t upper) {
-    const __m128i *lines = (const __m128i *)(const void *)bucket;
-    const __m128i want = _mm_set1_epi32((int)upper);
-    __m128 a = _mm_castsi128_ps(_mm_load_si128(lines)), b = _mm_castsi128_ps(_mm_load_si128(lines + 1));
-    __m128 c = _mm_castsi128_ps(_mm_load_si128(lines + 2)), d = _mm_castsi128_ps(_mm_load_si128(lines + 3));
-    __m128i low = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)), want);
-    __m128i high = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(c, d, 0xdd)), want);
-    unsigned mask = (unsigned)_mm_movemask_epi8(_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
-    return mask & ((1u << POND_BUCKET_SLOTS) - 1); /* the eighth word holds version, hits and spill */
-}
-#else
-static inline unsigned pond_candidates(const struct pond_bucket *bucket, uint32_t upper) {
-    unsigned mask = 0;
-    for (unsigned i = 0; i < POND_BUCKET_SLOTS; i++) mask |= (unsigned)((uint32_t)(pond_load_64(&bucket->slot[i]) >> 32) == upper) << i;
-    return mask;
-}
-#endif
 
 /* R2 to R4, without the copy: the entry with this key in one bucket. `upper` is what the slot's upper half must be. */
 static inline __attribute__((always_inline)) int pond_search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct pond_found *f) {

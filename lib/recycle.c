@@ -112,7 +112,7 @@ static uint64_t age_rank(const struct pond_ref *ref, const struct pond_spot *spo
     if (!pond_where_valid(ref->g, where)) return 0;
     const struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
     uint64_t order = pond_segment_state(s) == POND_SEGMENT_OPEN ? ref->shard->order + 1 : s->order;
-    return order * ref->g->segment_units + (where - ref->g->first_unit) % ref->g->segment_units;
+    return (order + 1) * ref->g->segment_units - pond_units_left(ref->g, where);
 }
 
 void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
@@ -227,7 +227,7 @@ static int lives(const struct walker *w, const struct item *item, struct pond_sp
     const struct pond_ref *ref = w->ref;
     if (item->live_bytes_only) return 0;
     if (!(item->d.flags & POND_ENTRY_CHUNK)) return pond_index_find_where(ref, &item->place, item->where, spot);
-    unsigned cursor = 0;
+    struct pond_cursor cursor = pond_index_cursor(ref, &item->place);
     while (pond_index_next(ref, &item->place, &cursor, spot)) {
         uint32_t where = pond_slot_where(spot->word);
         const unsigned char *at = pond_ref_at(ref, where);

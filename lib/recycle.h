@@ -34,11 +34,6 @@ void pond_recycle_retire_one(const struct pond_ref *ref, uint32_t where);
 /* What an entry counts for in `bytes`: key and value, of a chunked value all of it. */
 uint64_t pond_recycle_weight(const unsigned char *at, const struct pond_decoded *d);
 
-/* Units from `where` to the end of its segment: what an entry there can have at the most. */
-static inline uint32_t pond_units_left(const struct pond_geometry *g, uint32_t where) {
-    return g->segment_units - (where - g->first_unit) % g->segment_units;
-}
-
 /* Reads the list of a root: how many chunks it can have, and where the i-th is. */
 static inline uint32_t pond_root_count(const unsigned char *at, const struct pond_decoded *d) {
     uint32_t count, room = (d->value_bytes - (uint32_t)offsetof(struct pond_root, chunk)) / 4;

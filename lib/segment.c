@@ -347,6 +347,7 @@ uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl
     uint32_t first = hole_class(units);
     for (uint32_t k = first; k <= first + HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
         uint32_t where = ref->shard->hole_head[queue][k];
+        if (where == 0) continue;
         for (int tries = k == first ? HOLE_TRIES : 1; tries > 0; tries--) {
             uint32_t have;
             const struct pond_hole *hole = hole_of(ref, where, &have);

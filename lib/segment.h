@@ -15,8 +15,14 @@ static inline uint32_t pond_segment_queue(const struct pond_segment *s) { return
 static inline uint32_t pond_segment_class(const struct pond_segment *s) { return (pond_load_32(&s->state) >> 16 & 255u) % POND_TTL_CLASSES; }
 
 /* The segment in which a valid offset lies, and its first unit. */
-static inline uint32_t pond_segment_of(const struct pond_geometry *g, uint32_t where) { return (where - g->first_unit) / g->segment_units; }
+static inline uint32_t pond_segment_of(const struct pond_geometry *g, uint32_t where) {
+    return (uint32_t)(((unsigned __int128)g->segment_reciprocal * (where - g->first_unit)) >> 64);
+}
 static inline uint32_t pond_segment_start(const struct pond_geometry *g, uint32_t segment) { return g->first_unit + segment * g->segment_units; }
+/* Units from `where` to the end of its segment: what an entry there can have at the most. */
+static inline uint32_t pond_units_left(const struct pond_geometry *g, uint32_t where) {
+    return pond_segment_start(g, pond_segment_of(g, where) + 1) - where;
+}
 /* Committed units, never more than there are. */
 static inline uint32_t pond_segment_tail(const struct pond_geometry *g, const struct pond_segment *s) {
     uint32_t tail = pond_load_32(&s->tail_units);

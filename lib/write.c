@@ -124,7 +124,7 @@ struct old {
 
 /* S3. */
 static void find(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, struct old *old) {
-    unsigned cursor = 0;
+    struct pond_cursor cursor = pond_index_cursor(ref, place);
     old->found = old->alive = 0;
     while (pond_index_next(ref, place, &cursor, &old->spot)) {
         old->where = pond_slot_where(old->spot.word);
@@ -317,9 +317,8 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
 /* ---- set ---- */
 
 static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
-                     uint64_t ttl_ms, const struct millpond_set *o) {
+                     uint32_t units, uint64_t ttl_ms, const struct millpond_set *o) {
     struct target t = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
-    uint32_t units = pond_entry_units(c);
     struct old old;
     int ghost = -1;
     for (;;) {
@@ -336,9 +335,8 @@ static int set_small(const struct pond_ref *ref, const struct pond_key *key, con
 }
 
 /* Does this value go into chunks? One with a long key and a short value does not: chunks would not help. */
-static int is_large(const struct pond_geometry *g, const struct pond_content *c, size_t value_bytes) {
-    if (value_bytes > chunk_capacity(g)) return 1;
-    return pond_entry_units(c) > g->piece_units_max && value_bytes > chunk_capacity(g) / 2;
+static int is_large(const struct pond_geometry *g, uint32_t units, size_t value_bytes) {
+    return value_bytes > chunk_capacity(g) || (units > g->piece_units_max && value_bytes > chunk_capacity(g) / 2);
 }
 
 /* Can the root of such a value be an entry at all? */
@@ -370,19 +368,22 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     if (value_bytes > g->max_item_bytes) return MILLPOND_ERR_TOO_LARGE;
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = content_for(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
-    int large = is_large(g, &c, value_bytes);
-    if (large ? !root_fits(g, key->count, value_bytes) : pond_entry_units(&c) > g->entry_units_max) return MILLPOND_ERR_TOO_LARGE;
+    uint32_t units = pond_entry_units(&c);
+    int large = is_large(g, units, value_bytes);
+    if (large ? !root_fits(g, key->count, value_bytes) : units > g->entry_units_max) return MILLPOND_ERR_TOO_LARGE;
+    ref = pond_ref_of(map, number);
     pond_read_prefetch_bucket(map, key->hash); /* S1 */
+    pond_ghost_prefetch(&ref, key->hash);
     int result = pond_write_enter(map, number, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
     c.sequence = new_sequence(&ref);
-    result = large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, o->ttl_ms, o);
+    result = large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, units, o->ttl_ms, o);
     if (result == MILLPOND_OK) {
-        uint64_t units = pond_entry_units(&c) + (large ? value_bytes / POND_UNIT_BYTES : 0);
+        uint64_t written = large ? pond_entry_units(&c) + value_bytes / POND_UNIT_BYTES : units;
         ref.shard->counters.sets++;
-        ref.shard->counters.bytes_set += units * POND_UNIT_BYTES;
+        ref.shard->counters.bytes_set += written * POND_UNIT_BYTES;
         o->version = (uint64_t)c.sequence + 1;
-        pond_recycle_step(&ref, units); /* S8 */
+        pond_recycle_step(&ref, written); /* S8 */
     }
     pond_write_leave(&ref);
     return result;
@@ -495,9 +496,10 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
         }
         c.flags |= POND_ENTRY_COUNTER;
         c.sequence = new_sequence(ref);
-        int result = set_small(ref, key, place, &c, ttl_ms, &always);
+        uint32_t units = pond_entry_units(&c);
+        int result = set_small(ref, key, place, &c, units, ttl_ms, &always);
         if (result != MILLPOND_OK) return result;
-        pond_recycle_step(ref, pond_entry_units(&c));
+        pond_recycle_step(ref, units);
     }
     ref->shard->counters.sets++;
     if (value) *value = sum;
