@@ -228,12 +228,13 @@ struct millpond_view {
     } held;
 };
 
-/* Shows a value where it lies, without a copy. Until it is released, nobody reuses its bytes: the segments that it lies in (one, or up to 16)
- * are kept, whatever happens to the key meanwhile, and the rest of the cache goes on. The value shown is the one of this moment; it does not change.
+/* Shows a value where it lies, without a copy. Until it is released, nobody reuses its bytes: the segments that it lies in (one, or up
+ * to 16) are kept, whatever happens to the key meanwhile, and the rest of the cache goes on. The value shown is the one of this moment;
+ * it does not change.
  *   view  filled on MILLPOND_OK; need not be initialised.
- * Returns MILLPOND_OK; MISS; ERR_ARGUMENT; ERR_READ_ONLY (a pin must be written); ERR_PINNED (17 segments a thread at the most; or no reader slot was
- * free; or the value's pieces lie in too many segments: get copies any value); on the first view of a part of the file also ERR_BUSY,
- * ERR_REENTERED, ERR_NAMESPACE.
+ * Returns MILLPOND_OK; MISS; ERR_ARGUMENT; ERR_READ_ONLY (a pin must be written); ERR_PINNED (17 segments a thread at the most; or no
+ * reader slot was free; or the value's pieces lie in too many segments: get copies any value); on the first view of a part of the file
+ * also ERR_BUSY, ERR_REENTERED, ERR_NAMESPACE.
  * Lifetime: until millpond_view_release, at the latest until the thread that took it ends or closes its handle; then the view is gone.
  * A killed process holds nothing back: its pins end with it.
  * Threads: released by any thread of the process. A child of fork has no part in its parent's views: it may not read them, releasing

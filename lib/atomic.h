@@ -22,10 +22,10 @@
 
 #ifdef MILLPOND_TSAN
 
-#define POND_ATOMIC_WORD(bits)                                                                                                         \
-    static inline uint##bits##_t pond_load_##bits(const uint##bits##_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }             \
-    static inline void pond_store_##bits(uint##bits##_t *p, uint##bits##_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }             \
-    static inline uint##bits##_t pond_load_acquire_##bits(const uint##bits##_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }     \
+#define POND_ATOMIC_WORD(bits)                                                                                                             \
+    static inline uint##bits##_t pond_load_##bits(const uint##bits##_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }                \
+    static inline void pond_store_##bits(uint##bits##_t *p, uint##bits##_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }                \
+    static inline uint##bits##_t pond_load_acquire_##bits(const uint##bits##_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }        \
     static inline void pond_store_release_##bits(uint##bits##_t *p, uint##bits##_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 
 static inline void pond_fence_load(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
@@ -57,17 +57,17 @@ static inline int pond_same_bytes(const void *shared, const void *own, size_t by
 
 #include <ck_pr.h>
 
-#define POND_ATOMIC_WORD(bits)                                                                                                         \
-    static inline uint##bits##_t pond_load_##bits(const uint##bits##_t *p) { return ck_pr_load_##bits(p); }                             \
-    static inline void pond_store_##bits(uint##bits##_t *p, uint##bits##_t v) { ck_pr_store_##bits(p, v); }                             \
-    static inline uint##bits##_t pond_load_acquire_##bits(const uint##bits##_t *p) {                                                    \
-        uint##bits##_t v = ck_pr_load_##bits(p);                                                                                       \
-        ck_pr_fence_acquire();                                                                                                         \
-        return v;                                                                                                                      \
-    }                                                                                                                                  \
-    static inline void pond_store_release_##bits(uint##bits##_t *p, uint##bits##_t v) {                                                 \
-        ck_pr_fence_release();                                                                                                         \
-        ck_pr_store_##bits(p, v);                                                                                                      \
+#define POND_ATOMIC_WORD(bits)                                                                                                             \
+    static inline uint##bits##_t pond_load_##bits(const uint##bits##_t *p) { return ck_pr_load_##bits(p); }                                \
+    static inline void pond_store_##bits(uint##bits##_t *p, uint##bits##_t v) { ck_pr_store_##bits(p, v); }                                \
+    static inline uint##bits##_t pond_load_acquire_##bits(const uint##bits##_t *p) {                                                       \
+        uint##bits##_t v = ck_pr_load_##bits(p);                                                                                           \
+        ck_pr_fence_acquire();                                                                                                             \
+        return v;                                                                                                                          \
+    }                                                                                                                                      \
+    static inline void pond_store_release_##bits(uint##bits##_t *p, uint##bits##_t v) {                                                    \
+        ck_pr_fence_release();                                                                                                             \
+        ck_pr_store_##bits(p, v);                                                                                                          \
     }
 
 static inline void pond_fence_load(void) { ck_pr_fence_load(); }
@@ -105,7 +105,7 @@ POND_ATOMIC_WORD(64)
 /* Counters that one thread writes and others read now and then. */
 static inline void pond_bump_64(uint64_t *p, uint64_t v) { pond_store_64(p, pond_load_64(p) + v); }
 
-#define POND_LIKELY(x) __builtin_expect(!!(x), 1)
+#define POND_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define POND_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #endif

@@ -2,10 +2,12 @@
 /* Checking a shard: everything that the file says twice must say the same.
  *
  *   K1 segments: known states; entries can be stepped over from start to tail; a map of where entries begin is made
- *   K2 slots: each names the beginning of a live entry whose key belongs to this bucket, with this tag, and which is intact; a root's chunks
+ *   K2 slots: each names the beginning of a live entry whose key belongs to this bucket, with this tag, and which is intact; a root's
+ *   chunks
  *      are there, intact and sum up; no key is named twice, no entry by two slots
  *   K3 counts: items, bytes, every bucket's spill; queues and free list against the segments' states
- * Mending removes slots that name nothing whole, and makes again what is derived. What cannot be stepped over is emptied with its segment. */
+ * Mending removes slots that name nothing whole, and makes again what is derived. What cannot be stepped over is emptied with its
+ * segment. */
 
 #include "check.h"
 
@@ -26,9 +28,9 @@ struct checker {
     void (*report)(void *arg, const char *sentence);
     void *arg;
     struct millpond_check *sums;
-    unsigned char *begins;  /* a bit for each unit of the shard: an entry or hole begins here */
-    unsigned char *named;   /* a slot names it */
-    uint16_t *spills;       /* recounted */
+    unsigned char *begins; /* a bit for each unit of the shard: an entry or hole begins here */
+    unsigned char *named;  /* a slot names it */
+    uint16_t *spills;      /* recounted */
     uint64_t items, bytes;
 };
 
@@ -137,7 +139,8 @@ static const char *wrong_entry(struct checker *c, const struct pond_spot *spot, 
     uint64_t hash = pond_hash(at + d.key_off, d.key_bytes, ref->g->hash_seed);
     struct pond_place place = pond_place_of(ref->g, hash);
     int away = (spot->word & POND_SLOT_AWAY) != 0;
-    if (pond_shard_of(ref->g, hash) != ref->number || (away ? place.other : place.home) != spot->bucket || place.tag != pond_slot_tag(spot->word))
+    if (pond_shard_of(ref->g, hash) != ref->number || (away ? place.other : place.home) != spot->bucket ||
+        place.tag != pond_slot_tag(spot->word))
         return "its key does not belong there";
     if (!pond_entry_intact(at, &d, hash)) return "the entry has a wrong checksum";
     if (d.flags & POND_ENTRY_TTL && pond_expiry_unpack(d.expiry) == 1) return "the entry has a damaged expiry";
@@ -176,8 +179,10 @@ static void check_bucket(struct checker *c, uint32_t b) {
 
 static void check_counts(struct checker *c) {
     struct pond_shard *shard = c->ref->shard;
-    if (shard->items != c->items) damage(c, mending(c), "it counts %llu items and has %llu", (unsigned long long)shard->items, (unsigned long long)c->items);
-    if (shard->bytes != c->bytes) damage(c, mending(c), "it counts %llu bytes and has %llu", (unsigned long long)shard->bytes, (unsigned long long)c->bytes);
+    if (shard->items != c->items)
+        damage(c, mending(c), "it counts %llu items and has %llu", (unsigned long long)shard->items, (unsigned long long)c->items);
+    if (shard->bytes != c->bytes)
+        damage(c, mending(c), "it counts %llu bytes and has %llu", (unsigned long long)shard->bytes, (unsigned long long)c->bytes);
     for (uint32_t b = 0; b < c->ref->g->bucket_count; b++) {
         uint16_t spill = pond_load_16(&c->ref->buckets[b].spill);
         if (spill == c->spills[b] || spill == UINT16_MAX) continue;
@@ -206,7 +211,8 @@ static void check_list(struct checker *c, uint32_t head, uint32_t said, uint32_t
         const struct pond_segment *s = &c->ref->table[i];
         if (pond_segment_state(s) == state && (state == POND_SEGMENT_FREE || pond_segment_queue(s) == queue)) have++;
     }
-    if (link != 0 || n != said || n != have) damage(c, mending(c), "the %s list has %u segments, should have %u and says %u", name, n, have, said);
+    if (link != 0 || n != said || n != have)
+        damage(c, mending(c), "the %s list has %u segments, should have %u and says %u", name, n, have, said);
 }
 
 /* Segments that no list, walk or open place knows would stay unused until a recovery. */

@@ -7,13 +7,13 @@
 
 #ifdef MILLPOND_CRASHPOINTS
 extern void (*pond_crashpoint_hook)(const char *name);
-#define POND_CRASHPOINT(name)                                                                                                          \
-    do {                                                                                                                               \
-        if (pond_crashpoint_hook) pond_crashpoint_hook(name);                                                                          \
+#define POND_CRASHPOINT(name)                                                                                                              \
+    do {                                                                                                                                   \
+        if (pond_crashpoint_hook) pond_crashpoint_hook(name);                                                                              \
     } while (0)
 #else
-#define POND_CRASHPOINT(name)                                                                                                          \
-    do {                                                                                                                               \
+#define POND_CRASHPOINT(name)                                                                                                              \
+    do {                                                                                                                                   \
     } while (0)
 #endif
 

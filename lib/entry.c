@@ -2,7 +2,8 @@
 /* Entries: 12 bytes in front of a short key that lives for ever, 20 with a time to live, 4 more for a long key or much slack.
  *
  * Word 0 carries all that a walk needs to step over the entry. It is written by one store and is right at every instant: an append becomes
- * visible to walks by the tail that moves behind it, a hole keeps its allotted size while it is being filled and becomes an entry by that store. */
+ * visible to walks by the tail that moves behind it, a hole keeps its allotted size while it is being filled and becomes an entry by
+ * that store. */
 
 #include "entry.h"
 
@@ -25,8 +26,7 @@ uint32_t pond_entry_units(const struct pond_content *c) {
 /* A counter's number changes in place, so it is not covered. */
 static uint32_t check_of(const void *value, uint32_t value_bytes, uint32_t flags, uint32_t sequence, uint64_t hash) {
     uint64_t seed = hash ^ ((uint64_t)(flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT | POND_ENTRY_CHUNK)) << 56) ^ value_bytes;
-    uint64_t sum = flags & POND_ENTRY_COUNTER ? pond_mix(seed)
-                                              : XXH3_64bits_withSeed(value, value_bytes, seed ^ (uint64_t)sequence << 24);
+    uint64_t sum = flags & POND_ENTRY_COUNTER ? pond_mix(seed) : XXH3_64bits_withSeed(value, value_bytes, seed ^ (uint64_t)sequence << 24);
     return (uint32_t)(sum >> (64 - POND_ENTRY_CHECK_BITS));
 }
 

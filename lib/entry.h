@@ -104,10 +104,10 @@ static inline int pond_entry_over(const struct pond_decoded *d, uint64_t now_ms)
 struct pond_content {
     const void *key, *value;
     uint32_t key_bytes, value_bytes;
-    uint32_t flags;      /* POND_ENTRY_TTL, COUNTER, ROOT, CHUNK */
+    uint32_t flags; /* POND_ENTRY_TTL, COUNTER, ROOT, CHUNK */
     uint32_t sequence;
-    uint64_t expiry;     /* expiry word, with POND_ENTRY_TTL */
-    uint64_t hash;       /* of the key */
+    uint64_t expiry; /* expiry word, with POND_ENTRY_TTL */
+    uint64_t hash;   /* of the key */
 };
 
 /* Units that it takes without slack; more than any segment has when it is too large. */

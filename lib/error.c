@@ -12,7 +12,7 @@
 
 const char *millpond_strerror(int result) {
     switch (result) {
-#define TEXT(name, number, text)                                                                                                       \
+#define TEXT(name, number, text)                                                                                                           \
     case number: return text;
         MILLPOND_RESULTS(TEXT)
 #undef TEXT
@@ -20,7 +20,7 @@ const char *millpond_strerror(int result) {
     }
 }
 
-#define STRING(x) #x
+#define STRING(x)                    #x
 #define VERSION(major, minor, patch) STRING(major) "." STRING(minor) "." STRING(patch)
 const char *millpond_version(void) { return VERSION(MILLPOND_VERSION_MAJOR, MILLPOND_VERSION_MINOR, MILLPOND_VERSION_PATCH); }
 
@@ -55,29 +55,32 @@ int pond_error_system(int error_number, char *errmsg, const char *path, const ch
     switch (error_number) {
     case ENOENT:
     case ENOTDIR:
-        return pond_error_say(MILLPOND_ERR_NO_FILE, errmsg, path, "there is no such file; create it first (millpond create, or MILLPOND_CREATE)");
+        return pond_error_say(MILLPOND_ERR_NO_FILE, errmsg, path,
+                              "there is no such file; create it first (millpond create, or MILLPOND_CREATE)");
     case EACCES:
     case EPERM:
         return pond_error_say(MILLPOND_ERR_PERMISSION, errmsg, path,
                               "permission denied (%s); run as its owner, or change the mode of file or folder", what);
     case EROFS:
-        return pond_error_say(MILLPOND_ERR_READ_ONLY_FS, errmsg, path, "the file system is read-only; open it read-only, or use another place");
+        return pond_error_say(MILLPOND_ERR_READ_ONLY_FS, errmsg, path,
+                              "the file system is read-only; open it read-only, or use another place");
     case ELOOP:
-        return pond_error_say(MILLPOND_ERR_NOT_REGULAR, errmsg, path, "it is a symbolic link, which is never followed; name the file itself");
+        return pond_error_say(MILLPOND_ERR_NOT_REGULAR, errmsg, path,
+                              "it is a symbolic link, which is never followed; name the file itself");
     case EISDIR: return pond_error_say(MILLPOND_ERR_NOT_REGULAR, errmsg, path, "it is a directory; name a file");
     case ENXIO:
-    case ENODEV:
-        return pond_error_say(MILLPOND_ERR_NOT_REGULAR, errmsg, path, "it is not a regular file; name a pond");
+    case ENODEV: return pond_error_say(MILLPOND_ERR_NOT_REGULAR, errmsg, path, "it is not a regular file; name a pond");
     case ENOSPC:
     case EDQUOT:
         return pond_error_say(MILLPOND_ERR_NO_SPACE, errmsg, path, "the disk or quota is full; free space, or give a smaller size");
     case EFBIG:
-        return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "the file would be larger than allowed; raise the file size limit (ulimit -f)");
+        return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path,
+                              "the file would be larger than allowed; raise the file size limit (ulimit -f)");
     case EMFILE:
-    case ENFILE:
-        return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "too many open files; raise the limit (ulimit -n)");
+    case ENFILE: return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "too many open files; raise the limit (ulimit -n)");
     case ENAMETOOLONG: return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the name is too long; use a shorter one");
     default:
-        return pond_error_say(MILLPOND_ERR_SYSTEM, errmsg, path, "%s failed: %s; see the system's log, or try another place", what, strerror(error_number));
+        return pond_error_say(MILLPOND_ERR_SYSTEM, errmsg, path, "%s failed: %s; see the system's log, or try another place", what,
+                              strerror(error_number));
     }
 }

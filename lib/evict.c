@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* S3-FIFO over segments: new keys go to the small queue, a tenth of the segments; what is read twice there, or comes back soon after it left,
- * goes to the main queue. Both are first in, first out, by segments; recycle.c walks the victims.
+/* S3-FIFO over segments: new keys go to the small queue, a tenth of the segments; what is read twice there, or comes back soon after it
+ * left, goes to the main queue. Both are first in, first out, by segments; recycle.c walks the victims.
  *
- * Holes keep dead space low. Where it is not (after many deletes, expirations, or recoveries, which forget holes) the emptiest segment is packed
- * and nothing leaves.
+ * Holes keep dead space low. Where it is not (after many deletes, expirations, or recoveries, which forget holes) the emptiest segment
+ * is packed and nothing leaves.
  *
- * Ghosts: 16-bit fingerprints of keys that left, in buckets of 16, newest first. As many positions of each bucket count as the shard holds entries
- * for each bucket, so that the memory of what left is as long as the cache is large, whatever the size of the entries. */
+ * Ghosts: 16-bit fingerprints of keys that left, in buckets of 16, newest first. As many positions of each bucket count as the shard
+ * holds entries for each bucket, so that the memory of what left is as long as the cache is large, whatever the size of the entries. */
 
 #include "evict.h"
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The file's clock: the system's wall clock plus a skew that stands in the file.
  *
- * Expiry must mean the same to every process, also across time namespaces, where monotonic clocks differ; so it is wall clock time. The wall
- * clock may be set back. The latest time that anyone acted on is kept in the file: a writer that finds its clock more than two seconds behind
- * adds the difference to the skew, so the file's time goes on from where it was; nothing lives longer than asked by more than the two seconds.
- * A clock set forward lets entries expire early, which a cache may do. Readers that find the clock behind use the kept time until a writer comes. */
+ * Expiry must mean the same to every process, also across time namespaces, where monotonic clocks differ; so it is wall clock time. The
+ * wall clock may be set back. The latest time that anyone acted on is kept in the file: a writer that finds its clock more than two
+ * seconds behind adds the difference to the skew, so the file's time goes on from where it was; nothing lives longer than asked by more
+ * than the two seconds. A clock set forward lets entries expire early, which a cache may do. Readers that find the clock behind use the
+ * kept time until a writer comes. */
 
 #include "expire.h"
 

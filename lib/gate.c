@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Writers of several PID namespaces on one file.
  *
- * The kernel compares the word of a robust mutex with the dying thread's number in the thread's own namespace. Two containers have threads of
- * equal numbers; when one is killed while it waits for a mutex that its namesake holds, the kernel hands the mutex on although its owner
- * lives (measured: five times of five). So nobody may wait for the mutex while somebody of another namespace holds it:
+ * The kernel compares the word of a robust mutex with the dying thread's number in the thread's own namespace. Two containers have
+ * threads of equal numbers; when one is killed while it waits for a mutex that its namesake holds, the kernel hands the mutex on
+ * although its owner lives (measured: five times of five). So nobody may wait for the mutex while somebody of another namespace holds it:
  *   G1 a lock of this process, for its threads
  *   G2 an open file description lock on a byte of the file, for everybody; the kernel drops it when the process dies
  *   G3 the robust mutex, now always free, or left by a dead owner, which it tells
@@ -54,7 +54,8 @@ int pond_gate_enter(struct pond_gate *gate, uint32_t shard, uint32_t timeout_ms)
     struct timespec deadline = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
     if (pthread_mutex_clocklock(&gate->shard[shard], CLOCK_MONOTONIC, &deadline) != 0) return 0;
     now = pond_platform_monotonic_ns();
-    if (gate->fd >= 0 && pond_platform_file_lock(gate->fd, POND_FILE_LOCK_WRITERS + shard, 1, now < until ? (uint32_t)((until - now) / 1000000) : 0) == 0)
+    if (gate->fd >= 0 &&
+        pond_platform_file_lock(gate->fd, POND_FILE_LOCK_WRITERS + shard, 1, now < until ? (uint32_t)((until - now) / 1000000) : 0) == 0)
         return 1;
     pthread_mutex_unlock(&gate->shard[shard]);
     return 0;

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct pond_gate {
-    int fd;                 /* this process's own opening of the file: file locks belong to it */
+    int fd; /* this process's own opening of the file: file locks belong to it */
     uint32_t shard_count;
     pthread_mutex_t shard[]; /* threads of this process, one after the other */
 };

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* The index: buckets of seven slots, two buckets a key.
  *
- * Two-choice hashing with one step of displacement (Pagh and Rodler's cuckoo hashing, in the form of MemC3, NSDI '13: the other bucket follows
- * from bucket and tag alone). An entry goes to its home if that has room; so at 93 % load four lookups of five touch one line.
+ * Two-choice hashing with one step of displacement (Pagh and Rodler's cuckoo hashing, in the form of MemC3, NSDI '13: the other bucket
+ * follows from bucket and tag alone). An entry goes to its home if that has room; so at 93 % load four lookups of five touch one line.
  *
  * Changing a slot (holder of the shard's mutex):
- *   I1  the intent record says what will be changed, and the shard's counts afterwards      so that a death between I2 and I5 can be finished
- *   I2  a new entry away from home: home.spill + 1                                          before I3: a reader that misses in home looks on
+ *   I1  the intent record says what will be changed, and the shard's counts afterwards      so that a death between I2 and I5 can be
+ *   finished
+ *   I2  a new entry away from home: home.spill + 1                                          before I3: a reader that misses in home
+ *   looks on
  *   I3  the slot: one 64-bit store, release                                                 after the entry's bytes
  *   I4  version + 1, release                                                                after I3, before any reuse of the old bytes
  *   I5  counts; an entry away from home that left: home.spill - 1; the intent is cleared
  * Moving an entry to its other bucket (no byte of it is touched):
  *   M1  intent   M2  to the other bucket: home.spill + 1   M3  the new slot   M4  home.version + 1   M5  clear the old slot
  *   M6  version + 1 of the old slot's bucket   M7  back home: home.spill - 1; the intent is cleared
- * M4 tells a reader that missed the entry in its home before M3 and in the other bucket after M5; M6 tells one that found it in the old slot
- * and is still copying when a later change, through the new slot, frees the bytes. Both are needed: tests/models/move.pml.
+ * M4 tells a reader that missed the entry in its home before M3 and in the other bucket after M5; M6 tells one that found it in the old
+ * slot and is still copying when a later change, through the new slot, frees the bytes. Both are needed: tests/models/move.pml.
  *
- * Recovery looks at the slot: it holds the word after, or the word before, so counts and spill are set to what belongs to it, by absolute values:
- * a recovery that dies is simply done again. Versions are raised in either case, by release stores of the repairer's own.
+ * Recovery looks at the slot: it holds the word after, or the word before, so counts and spill are set to what belongs to it, by
+ * absolute values: a recovery that dies is simply done again. Versions are raised in either case, by release stores of the repairer's own.
  * Not chosen: overflow chains (a quarter more lines for the same load); linear probing into the next bucket (long runs at 90 %). */
 
 #include "index.h"
@@ -131,7 +133,9 @@ void pond_index_swing(const struct pond_ref *ref, const struct pond_spot *spot, 
     change(ref, spot, (spot->word & ~UINT64_C(0xffffffff)) | where, 0, bytes);
 }
 
-void pond_index_remove(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t bytes) { change(ref, spot, 0, UINT64_MAX, bytes); }
+void pond_index_remove(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t bytes) {
+    change(ref, spot, 0, UINT64_MAX, bytes);
+}
 
 void pond_index_counter_begin(const struct pond_ref *ref, uint32_t where) {
     struct pond_intent *intent = intent_open(ref);

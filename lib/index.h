@@ -31,8 +31,8 @@ static inline struct pond_place pond_place_of(const struct pond_geometry *g, uin
     return p;
 }
 
-/* A bit for each slot whose upper half is `upper`. A hint that is taken without order: readers load a slot that it names again, and their load
- * fence before the versions are compared covers the slots that it does not name. */
+/* A bit for each slot whose upper half is `upper`. A hint that is taken without order: readers load a slot that it names again, and
+ * their load fence before the versions are compared covers the slots that it does not name. */
 #if defined __SSE2__ && !defined MILLPOND_TSAN
 static inline unsigned pond_candidates(const struct pond_bucket *bucket, uint32_t upper) {
     const __m128i *lines = (const __m128i *)(const void *)bucket;
@@ -80,7 +80,8 @@ int pond_index_room(const struct pond_ref *ref, const struct pond_place *place, 
 
 /* Puts an entry into an empty slot; replaces the entry of a slot; empties a slot. Each is seen by readers as one change; `bytes` is what it
  * adds to the sum of keys and values, and may be negative as a difference modulo 2^64. */
-void pond_index_insert(const struct pond_ref *ref, const struct pond_place *place, const struct pond_spot *spot, uint32_t where, uint64_t bytes);
+void pond_index_insert(const struct pond_ref *ref, const struct pond_place *place, const struct pond_spot *spot, uint32_t where,
+                       uint64_t bytes);
 void pond_index_swing(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, uint64_t bytes);
 void pond_index_remove(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t bytes);
 
@@ -92,13 +93,16 @@ void pond_index_counter_end(const struct pond_ref *ref);
 void pond_index_clear(const struct pond_ref *ref);
 void pond_index_clear_end(const struct pond_ref *ref);
 
-/* Finishes or takes back what a dead holder of the mutex had begun. May be interrupted by death at any point and repeated. Tells what is left
- * for the caller: to clear again (pond_index_clear), or to give the counter at *counter a new sequence number (pond_index_counter_end). */
+/* Finishes or takes back what a dead holder of the mutex had begun. May be interrupted by death at any point and repeated. Tells what is
+ * left for the caller: to clear again (pond_index_clear), or to give the counter at *counter a new sequence number
+ * (pond_index_counter_end). */
 enum pond_index_unfinished { POND_UNFINISHED_NOTHING, POND_UNFINISHED_CLEAR, POND_UNFINISHED_COUNTER };
 enum pond_index_unfinished pond_index_recover(const struct pond_ref *ref, uint32_t *counter);
 
 /* How often a slot was read lately, 0 to 3: a hint that readers raise. */
-static inline unsigned pond_hits_of(const struct pond_bucket *bucket, unsigned slot) { return (unsigned)pond_load_16(&bucket->hits) >> (2 * slot) & 3u; }
+static inline unsigned pond_hits_of(const struct pond_bucket *bucket, unsigned slot) {
+    return (unsigned)pond_load_16(&bucket->hits) >> (2 * slot) & 3u;
+}
 static inline void pond_hits_set(struct pond_bucket *bucket, unsigned slot, unsigned hits) {
     unsigned all = pond_load_16(&bucket->hits);
     unsigned fresh = (all & ~(3u << (2 * slot))) | hits << (2 * slot);

@@ -11,10 +11,10 @@
 
 #include <string.h>
 
-#define DEFAULT_FILE_BYTES (UINT64_C(64) << 20)
+#define DEFAULT_FILE_BYTES  (UINT64_C(64) << 20)
 #define DEFAULT_ENTRY_BYTES 124u
-#define SHARD_BYTES_WANTED (UINT64_C(16) << 20) /* fewer shards before smaller ones */
-#define INDEX_LOAD_PERCENT 93u                  /* entries in 100 slots when the memory is full; two buckets a key still take that */
+#define SHARD_BYTES_WANTED  (UINT64_C(16) << 20) /* fewer shards before smaller ones */
+#define INDEX_LOAD_PERCENT  93u                  /* entries in 100 slots when the memory is full; two buckets a key still take that */
 
 static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
@@ -73,7 +73,8 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     if (size < POND_FILE_BYTES_MIN) return "the size is below 64 KiB; give a larger one";
     if (size > POND_FILE_BYTES_MAX) return "the size is above 4 TiB; give a smaller one";
     size = round_up(size, POND_PAGE_BYTES);
-    if (o->shards > POND_SHARDS_MAX || (o->shards & (o->shards - 1))) return "the number of shards is not a power of two up to 256; give one that is, or none";
+    if (o->shards > POND_SHARDS_MAX || (o->shards & (o->shards - 1)))
+        return "the number of shards is not a power of two up to 256; give one that is, or none";
     if (o->segment_bytes && (o->segment_bytes < POND_SEGMENT_BYTES_MIN || o->segment_bytes > POND_SEGMENT_BYTES_MAX))
         return "the segment size is not from 512 bytes to 64 MiB; give one that is, or none";
     if (o->mode > 0777) return "the mode is not permission bits, 0 to 0777; give three octal digits";
@@ -86,8 +87,8 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     if (id->shard_bytes < POND_SHARD_HEADER_BYTES * 2) return "the file is too small for so many shards; give fewer, or a larger size";
 
     uint64_t room = id->shard_bytes - POND_SHARD_HEADER_BYTES;
-    id->segment_bytes = (uint32_t)(o->segment_bytes ? o->segment_bytes / POND_UNIT_BYTES * POND_UNIT_BYTES
-                                                    : segment_bytes_for(room, id->shard_count));
+    id->segment_bytes =
+        (uint32_t)(o->segment_bytes ? o->segment_bytes / POND_UNIT_BYTES * POND_UNIT_BYTES : segment_bytes_for(room, id->shard_count));
     uint64_t entry = round_up(12 + (uint64_t)(o->entry_bytes ? o->entry_bytes : DEFAULT_ENTRY_BYTES), POND_UNIT_BYTES);
     /* room = items x (entry + slot share + ghost) + the segment table */
     uint64_t usable = room - room / id->segment_bytes * sizeof(struct pond_segment);
@@ -104,9 +105,11 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     id->segment_count = (uint32_t)((room - index - 64) / (id->segment_bytes + sizeof(struct pond_segment)));
 
     uint64_t data = (uint64_t)id->segment_count * id->segment_bytes;
-    if (o->max_item_bytes > data / 2) return "the largest value does not fit twice into a shard; give a smaller one, fewer shards or a larger size";
+    if (o->max_item_bytes > data / 2)
+        return "the largest value does not fit twice into a shard; give a smaller one, fewer shards or a larger size";
     uint64_t listed = listed_bytes_most(id->segment_bytes);
-    if (o->max_item_bytes > listed) return "the largest value has more pieces than a segment can list; give larger segments or a smaller value";
+    if (o->max_item_bytes > listed)
+        return "the largest value has more pieces than a segment can list; give larger segments or a smaller value";
     id->max_item_bytes = o->max_item_bytes ? o->max_item_bytes : data / 8 < listed ? data / 8 : listed;
     return NULL;
 }
@@ -151,7 +154,8 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->first_unit = (uint32_t)(segments / POND_UNIT_BYTES);
     g->end_unit = (uint32_t)(end / POND_UNIT_BYTES);
     g->piece_units_max = piece_bytes_for(id->segment_bytes) / POND_UNIT_BYTES;
-    g->entry_units_max = id->segment_bytes / POND_UNIT_BYTES < POND_ENTRY_UNITS_MAX ? id->segment_bytes / POND_UNIT_BYTES : POND_ENTRY_UNITS_MAX;
+    g->entry_units_max =
+        id->segment_bytes / POND_UNIT_BYTES < POND_ENTRY_UNITS_MAX ? id->segment_bytes / POND_UNIT_BYTES : POND_ENTRY_UNITS_MAX;
     if (id->max_item_bytes > (uint64_t)id->segment_count * id->segment_bytes / 2) return "its largest value does not fit";
     g->reserve = id->segment_count >= 16 ? 2 : 1; /* two: one for what is kept of a victim, one for what is new */
     g->ttl_classes = id->segment_count >= 64 ? POND_TTL_CLASSES : id->segment_count >= 32 ? 3 : 1;

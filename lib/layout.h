@@ -15,7 +15,8 @@
  *   slot:    bits 0..31 where, in 8-byte units from the start of the shard, 0 for an empty slot
  *            bits 32..62 tag, bits of the key's hash      bit 63 away: this is the key's other bucket, not its home
  *   segment: entries one behind the other up to the committed tail; recycled as a whole
- *   entry:   word 0 (8) | expiry (8, if POND_ENTRY_TTL) | sequence (4) | wide (4, if POND_ENTRY_WIDE) | key | value | slack to its allotted size
+ *   entry:   word 0 (8) | expiry (8, if POND_ENTRY_TTL) | sequence (4) | wide (4, if POND_ENTRY_WIDE) | key | value | slack to its
+ *   allotted size
  *
  * A key has two buckets, its home and its other one. An entry goes to its home if that has room, else to the other; the home counts in
  * `spill` how many of its entries live elsewhere, so that a lookup whose home has spill 0 touches one line only.
@@ -44,10 +45,10 @@
 #include <stdint.h>
 
 #define POND_FORMAT_VERSION 1u
-#define POND_MAGIC "millpond cache\r\n"
-#define POND_BYTE_ORDER 0x01020304u
-#define POND_PAGE_BYTES 4096u
-#define POND_UNIT_BYTES 8u
+#define POND_MAGIC          "millpond cache\r\n"
+#define POND_BYTE_ORDER     0x01020304u
+#define POND_PAGE_BYTES     4096u
+#define POND_UNIT_BYTES     8u
 
 enum { POND_LIBC_GLIBC = 1, POND_LIBC_MUSL = 2 };
 #ifdef __GLIBC__
@@ -57,40 +58,40 @@ enum { POND_LIBC_GLIBC = 1, POND_LIBC_MUSL = 2 };
 #endif
 
 /* Bounds of a pond. */
-#define POND_FILE_BYTES_MIN (UINT64_C(64) << 10)
-#define POND_FILE_BYTES_MAX (UINT64_C(4) << 40)
-#define POND_SHARD_BYTES_MAX (UINT64_C(32) << 30)
-#define POND_SHARDS_MAX 256u
+#define POND_FILE_BYTES_MIN    (UINT64_C(64) << 10)
+#define POND_FILE_BYTES_MAX    (UINT64_C(4) << 40)
+#define POND_SHARD_BYTES_MAX   (UINT64_C(32) << 30)
+#define POND_SHARDS_MAX        256u
 #define POND_SEGMENT_BYTES_MIN 512u
 #define POND_SEGMENT_BYTES_MAX (64u << 20)
-#define POND_SEGMENTS_MIN 8u
-#define POND_PIECE_BYTES_MAX (1u << 20)      /* larger entries are stored in chunks of at most this, or of a quarter of a segment */
-#define POND_TTL_MS_MAX (UINT64_C(100) * 366 * 86400 * 1000)
+#define POND_SEGMENTS_MIN      8u
+#define POND_PIECE_BYTES_MAX   (1u << 20) /* larger entries are stored in chunks of at most this, or of a quarter of a segment */
+#define POND_TTL_MS_MAX        (UINT64_C(100) * 366 * 86400 * 1000)
 
 /* ---- identity: page 0 ---- */
 
 struct pond_identity {
     char magic[16];
-    uint32_t format_version;  /* at byte 16, for ever: an older or newer program reads magic and version first */
+    uint32_t format_version; /* at byte 16, for ever: an older or newer program reads magic and version first */
     uint32_t byte_order;
-    uint32_t word_bytes;      /* sizeof(void *) */
-    uint32_t mutex_bytes;     /* sizeof(pthread_mutex_t) */
-    uint32_t libc;            /* POND_LIBC_* : a mutex of one libc means nothing to another */
-    uint32_t flags;           /* POND_FILE_* */
+    uint32_t word_bytes;  /* sizeof(void *) */
+    uint32_t mutex_bytes; /* sizeof(pthread_mutex_t) */
+    uint32_t libc;        /* POND_LIBC_* : a mutex of one libc means nothing to another */
+    uint32_t flags;       /* POND_FILE_* */
     uint64_t file_bytes;
-    uint64_t creation;        /* random: tells a file from one that replaced it under the same name */
+    uint64_t creation; /* random: tells a file from one that replaced it under the same name */
     uint64_t hash_seed;
     uint64_t max_item_bytes;
     uint64_t shard_bytes;
-    uint32_t shard_count;     /* a power of two */
+    uint32_t shard_count; /* a power of two */
     uint32_t reader_count;
     uint32_t segment_bytes;
-    uint32_t segment_count;   /* of each shard */
-    uint32_t bucket_count;    /* of each shard */
-    uint32_t ghost_count;     /* of each shard: ghost buckets of POND_GHOST_WAYS */
-    uint32_t mode;            /* permission bits asked for at creation */
+    uint32_t segment_count; /* of each shard */
+    uint32_t bucket_count;  /* of each shard */
+    uint32_t ghost_count;   /* of each shard: ghost buckets of POND_GHOST_WAYS */
+    uint32_t mode;          /* permission bits asked for at creation */
     uint32_t pad;
-    uint64_t checksum;        /* of all that precedes, seed 0 */
+    uint64_t checksum; /* of all that precedes, seed 0 */
 };
 static_assert(offsetof(struct pond_identity, format_version) == 16, "the version stands at byte 16 in every format");
 static_assert(sizeof(struct pond_identity) == 120, "identity");
@@ -101,21 +102,21 @@ enum { POND_FILE_NAMESPACES = 1 << 0, POND_FILE_HUGEPAGES = 1 << 1 };
 
 struct pond_living {
     /* Written by openers that hold the file lock on byte 0. */
-    char boot_id[40];         /* of the boot in which the mutexes were made */
-    uint64_t device, inode;   /* of this file; a copy has others, and its mutexes mean nothing */
-    uint64_t pid_namespace;   /* inode of the PID namespace whose thread numbers stand in the mutexes */
+    char boot_id[40];       /* of the boot in which the mutexes were made */
+    uint64_t device, inode; /* of this file; a copy has others, and its mutexes mean nothing */
+    uint64_t pid_namespace; /* inode of the PID namespace whose thread numbers stand in the mutexes */
     uint64_t warm_starts, cold_starts;
     char pad0[48];
     /* Clean mark: 1 after a sync until the next write. Set by sync, cleared by the first write behind it, on the disk before that write. */
     uint32_t clean;
-    uint32_t superseded;      /* 1: a resize put another file in place of this one */
+    uint32_t superseded; /* 1: a resize put another file in place of this one */
     char pad1[56];
     /* The file's clock (expire.c): any writer, by compare-and-swap. */
-    uint64_t clock_high_ms;   /* the latest time that any process has acted on */
-    uint64_t clock_skew_ms;   /* added to the system's clock; grows when that is set back */
+    uint64_t clock_high_ms; /* the latest time that any process has acted on */
+    uint64_t clock_skew_ms; /* added to the system's clock; grows when that is set back */
     char pad2[48];
     /* Reader slots. */
-    uint32_t reader_high;     /* slots from here on were never used */
+    uint32_t reader_high; /* slots from here on were never used */
     uint32_t pad3;
     /* Counted by threads for which no reader slot was free: by atomic addition. */
     uint64_t spare_hits, spare_misses, spare_retries, spare_gave_up;
@@ -131,10 +132,10 @@ static_assert(offsetof(struct pond_living, reader_high) % 64 == 0, "readers on a
 #define POND_READER_PINS 17u
 
 struct pond_reader {
-    pthread_mutex_t mutex;                /* robust: held by the owning thread as long as it owns the slot */
-    uint32_t owned;                       /* 1 from claim to release; a dead owner's until somebody takes the slot over */
-    char pad[12];
-    uint64_t pin[POND_READER_PINS];       /* shard << 32 | segment + 1, or 0 */
+    pthread_mutex_t mutex;                   /* robust: held by the owning thread as long as it owns the slot */
+    uint32_t owned;                          /* 1 from claim to release; a dead owner's until somebody takes the slot over */
+    char pad[52 - sizeof(pthread_mutex_t)];  /* 40 bytes on x86-64, 48 on aarch64 */
+    uint64_t pin[POND_READER_PINS];          /* shard << 32 | segment + 1, or 0 */
     uint64_t hits, misses, retries, gave_up; /* written by the owner only; they outlive it */
     char pad2[32];
 };
@@ -147,14 +148,14 @@ static_assert(offsetof(struct pond_reader, hits) % 64 == 0, "counters on their o
 
 struct pond_bucket {
     uint64_t slot[POND_BUCKET_SLOTS];
-    uint32_t version;   /* raised by every change of a slot, before the bytes that the old slot named may be reused */
-    uint16_t hits;      /* 2 bits for each slot: how often it was read, saturating at 3 */
-    uint16_t spill;     /* entries whose home this is and that live in their other bucket */
+    uint32_t version; /* raised by every change of a slot, before the bytes that the old slot named may be reused */
+    uint16_t hits;    /* 2 bits for each slot: how often it was read, saturating at 3 */
+    uint16_t spill;   /* entries whose home this is and that live in their other bucket */
 };
 static_assert(sizeof(struct pond_bucket) == 64, "a bucket is a cache line");
 
 #define POND_SLOT_AWAY (UINT64_C(1) << 63)
-#define POND_TAG_MASK UINT64_C(0x7fffffff)
+#define POND_TAG_MASK  UINT64_C(0x7fffffff)
 
 static inline uint32_t pond_slot_where(uint64_t slot) { return (uint32_t)slot; }
 static inline uint32_t pond_slot_tag(uint64_t slot) { return (uint32_t)((slot >> 32) & POND_TAG_MASK); }
@@ -169,13 +170,13 @@ enum pond_queue { POND_SMALL = 0, POND_MAIN = 1, POND_QUEUES = 2 };
 #define POND_TTL_CLASSES 5u /* 0: for ever; 1 to 4: by factors of four */
 
 struct pond_segment {
-    uint32_t state;          /* one word, one store: state | queue << 8 | TTL class << 16 */
-    uint32_t epoch;          /* raised when the segment is recycled */
-    uint64_t order;          /* when it was sealed or relinked: the place in its queue */
-    uint64_t expiry_max_ms;  /* no entry lives longer than this; UINT64_MAX when one lives for ever */
-    uint32_t tail_units;     /* committed */
-    uint32_t next, prev;     /* index + 1 of the neighbours in its queue or in the free list; derived from order and state */
-    uint32_t live_units;     /* of entries that slots name; a hint, right but for what deaths leave */
+    uint32_t state;         /* one word, one store: state | queue << 8 | TTL class << 16 */
+    uint32_t epoch;         /* raised when the segment is recycled */
+    uint64_t order;         /* when it was sealed or relinked: the place in its queue */
+    uint64_t expiry_max_ms; /* no entry lives longer than this; UINT64_MAX when one lives for ever */
+    uint32_t tail_units;    /* committed */
+    uint32_t next, prev;    /* index + 1 of the neighbours in its queue or in the free list; derived from order and state */
+    uint32_t live_units;    /* of entries that slots name; a hint, right but for what deaths leave */
     char pad[24];
 };
 static_assert(sizeof(struct pond_segment) == 64, "segment descriptor");
@@ -191,18 +192,18 @@ static inline uint32_t pond_segment_word(uint32_t state, uint32_t queue, uint32_
  * key bytes and slack continue in the wide field: key bytes (16 bits) | slack bytes (16 bits), complete values.
  * value bytes = allotted - header - key - slack. The check covers key, value, sizes and sequence (a counter's: key and sizes).
  * Sequence numbers come from the shard, one for each store, and are the version that users see; they wrap after 2^32 stores. */
-#define POND_ENTRY_TTL 1u       /* has an expiry */
-#define POND_ENTRY_WIDE 2u      /* has the wide field */
-#define POND_ENTRY_COUNTER 4u   /* the value is a 64-bit number, aligned to 8 */
-#define POND_ENTRY_ROOT 8u      /* the value is a struct pond_root: it lies in chunks */
-#define POND_ENTRY_CHUNK 16u    /* a piece of a value; the key is a struct pond_chunk_key */
-#define POND_ENTRY_DEAD 32u     /* no slot points here, and none ever will */
-#define POND_ENTRY_HOLE 64u     /* dead, and in a list of holes: words 0, next, prev (struct pond_hole); check = hole generation */
-#define POND_ENTRY_FLAGS 255u
+#define POND_ENTRY_TTL     1u  /* has an expiry */
+#define POND_ENTRY_WIDE    2u  /* has the wide field */
+#define POND_ENTRY_COUNTER 4u  /* the value is a 64-bit number, aligned to 8 */
+#define POND_ENTRY_ROOT    8u  /* the value is a struct pond_root: it lies in chunks */
+#define POND_ENTRY_CHUNK   16u /* a piece of a value; the key is a struct pond_chunk_key */
+#define POND_ENTRY_DEAD    32u /* no slot points here, and none ever will */
+#define POND_ENTRY_HOLE    64u /* dead, and in a list of holes: words 0, next, prev (struct pond_hole); check = hole generation */
+#define POND_ENTRY_FLAGS   255u
 
-#define POND_ENTRY_UNITS_MAX ((1u << 21) - 1)
+#define POND_ENTRY_UNITS_MAX  ((1u << 21) - 1)
 #define POND_ENTRY_CHECK_BITS 21
-#define POND_SLACK_BYTES_MAX 65535u
+#define POND_SLACK_BYTES_MAX  65535u
 
 static inline uint32_t pond_word_units(uint64_t w) { return (uint32_t)(w & POND_ENTRY_UNITS_MAX); }
 static inline uint32_t pond_word_flags(uint64_t w) { return (uint32_t)(w >> 21) & POND_ENTRY_FLAGS; }
@@ -233,7 +234,7 @@ static_assert(sizeof(struct pond_chunk_key) == 16, "chunk key");
 
 /* In front of a chunk's bytes; in front of a root's list, the key not counted: upper bounds. */
 #define POND_CHUNK_HEAD_BYTES 40u
-#define POND_ROOT_HEAD_BYTES 64u
+#define POND_ROOT_HEAD_BYTES  64u
 
 struct pond_root {
     uint64_t value_bytes;
@@ -242,10 +243,11 @@ struct pond_root {
 };
 
 /* Expiry as stored: bits 0..42 milliseconds since 1970 (all ones: never) | 43..48 grace | 49..63 check, so that damage does not make an
- * entry immortal. Grace g means 0 for g = 0, else (2 + g % 2) << g / 2 halves of a millisecond: up to 37 days in steps of at most one half. */
-#define POND_EXPIRY_BITS 43
+ * entry immortal. Grace g means 0 for g = 0, else (2 + g % 2) << g / 2 halves of a millisecond: up to 37 days in steps of at most one
+ * half. */
+#define POND_EXPIRY_BITS  43
 #define POND_EXPIRY_NEVER ((UINT64_C(1) << POND_EXPIRY_BITS) - 1)
-#define POND_GRACE_BITS 6
+#define POND_GRACE_BITS   6
 
 /* ---- ghosts: fingerprints of keys that left not long ago, newest first in each bucket ---- */
 
@@ -261,25 +263,19 @@ static_assert(sizeof(struct pond_ghost_bucket) == 32, "ghost bucket");
 
 /* ---- the redo record of one change of the index (index.c tells how it is used) ---- */
 
-enum pond_intent_kind {
-    POND_INTENT_NONE = 0,
-    POND_INTENT_SWING = 1,
-    POND_INTENT_MOVE = 2,
-    POND_INTENT_COUNTER = 3,
-    POND_INTENT_CLEAR = 4
-};
+enum pond_intent_kind { POND_INTENT_NONE = 0, POND_INTENT_SWING = 1, POND_INTENT_MOVE = 2, POND_INTENT_COUNTER = 3, POND_INTENT_CLEAR = 4 };
 
 /* The last moves between buckets, for scans: where they went. */
 #define POND_MOVE_LOG 16u
 
 struct pond_intent {
-    uint32_t kind;           /* written last, cleared first */
-    uint32_t bucket[2];      /* of slot[0], of slot[1] */
-    uint32_t slot[2];        /* SWING: slot[0]. MOVE: from slot[0] to slot[1] */
-    uint32_t spill_bucket;   /* whose spill changes with it, or POND_NO_BUCKET */
+    uint32_t kind;         /* written last, cleared first */
+    uint32_t bucket[2];    /* of slot[0], of slot[1] */
+    uint32_t slot[2];      /* SWING: slot[0]. MOVE: from slot[0] to slot[1] */
+    uint32_t spill_bucket; /* whose spill changes with it, or POND_NO_BUCKET */
     uint32_t spill_before, spill_after;
-    uint64_t before, after;  /* SWING: the slot's word. MOVE: the words at the old and at the new place. COUNTER: where the entry is */
-    uint64_t items, bytes;   /* of the shard, afterwards */
+    uint64_t before, after; /* SWING: the slot's word. MOVE: the words at the old and at the new place. COUNTER: where the entry is */
+    uint64_t items, bytes;  /* of the shard, afterwards */
 };
 static_assert(sizeof(struct pond_intent) == 64, "the intent is a cache line");
 #define POND_NO_BUCKET UINT32_MAX
@@ -293,27 +289,27 @@ struct pond_shard_counters { /* since creation; holder of the mutex */
 
 /* The walk of the segment that is being recycled (recycle.c). All of it may be forgotten: a walk can start again. */
 struct pond_walk {
-    uint32_t victim;         /* index + 1, 0 for none */
-    uint32_t phase;          /* enum pond_walk_phase in recycle.c */
+    uint32_t victim; /* index + 1, 0 for none */
+    uint32_t phase;  /* enum pond_walk_phase in recycle.c */
     uint32_t cursor_units;
-    uint32_t relinks;        /* since a segment was last freed */
+    uint32_t relinks; /* since a segment was last freed */
     uint64_t hot_units;
     uint64_t pad;
 };
 
 struct pond_shard {
-    pthread_mutex_t mutex;   /* PTHREAD_MUTEX_NORMAL, robust, process-shared */
-    char pad0[24];
+    pthread_mutex_t mutex; /* PTHREAD_MUTEX_NORMAL, robust, process-shared */
+    char pad0[64 - sizeof(pthread_mutex_t)];
 
     struct pond_intent intent;
 
-    uint32_t sequence;       /* last given */
-    uint32_t hole_generation; /* 21 bits; holes of another generation are in no list */
-    uint64_t order;          /* last given to a sealed segment */
-    uint64_t items, bytes;   /* live entries; changed together with the intent */
+    uint32_t sequence;                            /* last given */
+    uint32_t hole_generation;                     /* 21 bits; holes of another generation are in no list */
+    uint64_t order;                               /* last given to a sealed segment */
+    uint64_t items, bytes;                        /* live entries; changed together with the intent */
     uint32_t open[POND_QUEUES][POND_TTL_CLASSES]; /* index + 1; derived from the descriptors' states */
-    uint32_t views;          /* 1 once any process has pinned a segment of this shard */
-    uint32_t moves;          /* entries moved between buckets; the last ones' new buckets stand in move_log */
+    uint32_t views;                               /* 1 once any process has pinned a segment of this shard */
+    uint32_t moves;                               /* entries moved between buckets; the last ones' new buckets stand in move_log */
     uint32_t move_log[POND_MOVE_LOG];
 
     uint32_t queue_head[POND_QUEUES], queue_tail[POND_QUEUES], queue_count[POND_QUEUES]; /* sealed segments; derived */
@@ -334,30 +330,31 @@ static_assert(sizeof(struct pond_shard) <= POND_SHARD_HEADER_BYTES, "shard heade
 /* Computed from the identity, checked, and kept by each process for itself: never read from the file again. */
 struct pond_geometry {
     uint64_t file_bytes, max_item_bytes, shard_bytes, shards_off, hash_seed;
-    uint64_t segments_off;    /* from the start of a shard */
+    uint64_t segments_off;             /* from the start of a shard */
     uint32_t shard_count, shard_shift; /* shard = hash >> shard_shift, 64 for one shard */
     uint32_t reader_count;
     uint32_t segment_bytes, segment_units, segment_count;
     uint64_t segment_reciprocal; /* 2^64 / segment_units, rounded up: a division of 32 bits by a multiplication, exactly */
     uint32_t bucket_count, ghost_count;
     uint32_t table_off, buckets_off_units, ghosts_off_units; /* from the start of a shard */
-    uint32_t first_unit, end_unit; /* of the segments, in units from the start of a shard */
-    uint32_t piece_units_max; /* an entry larger than this has its value in chunks of this size */
-    uint32_t entry_units_max; /* largest entry at all: the root of such a value may have a long key */
-    uint32_t reserve;         /* free segments that recycling keeps in store */
-    uint32_t ttl_classes;     /* TTL classes in use */
+    uint32_t first_unit, end_unit;                           /* of the segments, in units from the start of a shard */
+    uint32_t piece_units_max;                                /* an entry larger than this has its value in chunks of this size */
+    uint32_t entry_units_max;                                /* largest entry at all: the root of such a value may have a long key */
+    uint32_t reserve;                                        /* free segments that recycling keeps in store */
+    uint32_t ttl_classes;                                    /* TTL classes in use */
     uint32_t file_flags;
 };
 
 #define POND_READERS_OFF 8192u
-#define POND_LIVING_OFF 4096u
+#define POND_LIVING_OFF  4096u
 
 struct millpond_options;
 
 /* The most chunks that a value can end in, with pieces of this size: each is full, or fills up a segment. */
 uint64_t pond_layout_chunks_most(uint32_t piece_bytes, uint64_t value_bytes);
 
-/* Chooses shards, segments and index for the size asked for. Returns NULL and fills `identity`'s sizes, or the sentence that says why not. */
+/* Chooses shards, segments and index for the size asked for. Returns NULL and fills `identity`'s sizes, or the sentence that says why
+ * not. */
 const char *pond_layout_plan(const struct millpond_options *options, unsigned processors, struct pond_identity *identity);
 
 /* Computes the geometry. Returns NULL, or what is wrong with the identity: nothing in it is trusted. */

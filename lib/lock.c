@@ -3,14 +3,18 @@
  *
  * PTHREAD_MUTEX_NORMAL and nothing else: with two PID namespaces on one file the thread numbers of two processes can be equal, and then an
  * error-checking mutex reports a deadlock that is none, and a recursive one has two owners. That a thread does not lock what it holds is
- * seen to by the caller's flag (write.c). No call waits without a deadline: a lock word of a thread of an earlier boot would never be freed. */
+ * seen to by the caller's flag (write.c). No call waits without a deadline: a lock word of a thread of an earlier boot would never be
+ * freed. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "lock.h"
 
+#include "atomic.h"
+
 #include <errno.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <time.h>
 
@@ -35,6 +39,12 @@ int pond_lock_is_free(const pthread_mutex_t *mutex) {
     pthread_mutex_lock(&fresh);
     pthread_mutex_unlock(&fresh);
     return memcmp(&fresh, mutex, sizeof fresh) == 0;
+}
+
+int pond_lock_looks_held(const pthread_mutex_t *mutex) {
+    uint32_t word =
+        pond_load_32((const uint32_t *)(const void *)mutex); /* glibc's lock word is first; layout.h refuses other libraries' files */
+    return (word & FUTEX_TID_MASK) != 0 && !(word & FUTEX_OWNER_DIED);
 }
 
 static enum pond_lock_result result_of(int failed) {

@@ -20,6 +20,10 @@ int pond_lock_init(pthread_mutex_t *mutex);
 /* Are these the bytes of a mutex that nobody holds? For when nobody can. */
 int pond_lock_is_free(const pthread_mutex_t *mutex);
 
+/* Does a living thread hold it, as far as its word says? Touches nothing: also the thread that only tries a mutex tells the kernel about
+ * it. */
+int pond_lock_looks_held(const pthread_mutex_t *mutex);
+
 /* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. */
 enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited);
 enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex);

@@ -9,7 +9,7 @@
 #include "read.h"
 
 #define POND_READ_TURNS 1000u
-#define POND_HITS_MAX 3u
+#define POND_HITS_MAX   3u
 
 /* An entry that a turn found, and what must not have changed when it has been copied. */
 struct pond_found {
@@ -32,7 +32,8 @@ static inline int pond_read_valid(const struct pond_bucket *bucket, uint32_t ver
 static inline uint64_t pond_read_slot(const struct pond_bucket *bucket, uint32_t slot) { return pond_load_acquire_64(&bucket->slot[slot]); }
 
 /* R2 to R4, without the copy: the entry with this key in one bucket. `upper` is what the slot's upper half must be. */
-static inline __attribute__((always_inline)) int pond_search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper, const struct pond_key *key, struct pond_found *f) {
+static inline __attribute__((always_inline)) int pond_search(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t upper,
+                                                             const struct pond_key *key, struct pond_found *f) {
     for (unsigned mask = pond_candidates(bucket, upper); mask; mask &= mask - 1) {
         unsigned i = (unsigned)__builtin_ctz(mask);
         uint64_t word = pond_read_slot(bucket, i);
@@ -60,7 +61,8 @@ static inline __attribute__((always_inline)) enum pond_turn pond_look_home(const
 }
 
 /* One turn: R1 to R8. */
-static inline enum pond_turn pond_look(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, struct pond_found *f) {
+static inline enum pond_turn pond_look(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key,
+                                       struct pond_found *f) {
     struct pond_bucket *home = &ref->buckets[place->home];
     uint32_t version = pond_load_acquire_32(&home->version);
     f->version = version;

@@ -5,9 +5,11 @@
  *            C2 identity, living page, shards and mutexes are written into it
  *            C3 it is linked to its name: complete, or not there. Of two creators the slower one finds EEXIST and opens the other's.
  * Opening:   O1 open without following links; look at type, owner, mode, file system
- *            O2 lock byte 0 of the file (an open file description lock: a POSIX lock would be lost when any descriptor of the file is closed)
+ *            O2 lock byte 0 of the file (an open file description lock: a POSIX lock would be lost when any descriptor of the file is
+ *            closed)
  *            O3 read the identity, check all of it, map
- *            O4 nobody else uses it (byte 1 can be locked alone): the mutexes are looked at, and made anew where they are not free; all of them,
+ *            O4 nobody else uses it (byte 1 can be locked alone): the mutexes are looked at, and made anew where they are not free; all
+ *            of them,
  *               before anyone uses them, in a file of another boot, a copy of a file, or one whose PID namespace is gone
  *            O5 a shared lock on byte 1 says: somebody uses this file. It goes when the last process is gone
  *            O6 unlock byte 0
@@ -29,7 +31,7 @@
 #include <string.h>
 
 #define OPEN_TIMEOUT_MS 10000u
-#define CREATE_TRIES 100
+#define CREATE_TRIES    100
 
 static pthread_mutex_t process_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct pond_map *process_maps;
@@ -178,8 +180,9 @@ static int wrong_build(const struct pond_identity *id, const char *path, char *e
     if (id->byte_order != POND_BYTE_ORDER)
         return pond_error_say(MILLPOND_ERR_LAYOUT, errmsg, path, "it was made on a machine of another byte order; create it anew here");
     if (id->word_bytes != sizeof(void *))
-        return pond_error_say(MILLPOND_ERR_LAYOUT, errmsg, path, "it was made by a %u-bit program, this one has %u bits; use one kind for all",
-                              id->word_bytes * 8, (unsigned)sizeof(void *) * 8);
+        return pond_error_say(MILLPOND_ERR_LAYOUT, errmsg, path,
+                              "it was made by a %u-bit program, this one has %u bits; use one kind for all", id->word_bytes * 8,
+                              (unsigned)sizeof(void *) * 8);
     if (id->libc != POND_LIBC || id->mutex_bytes != sizeof(pthread_mutex_t))
         return pond_error_say(MILLPOND_ERR_LAYOUT, errmsg, path, "it was made with another C library, whose locks differ; use one for all");
     return MILLPOND_OK;
@@ -195,8 +198,9 @@ static int read_identity(int fd, const char *path, const struct pond_file_info *
     if (got < (long)sizeof id || memcmp(id.magic, POND_MAGIC, sizeof id.magic) != 0)
         return pond_error_say(MILLPOND_ERR_NOT_A_POND, errmsg, path, "it is not a pond; name a file that millpond created");
     if (id.format_version != POND_FORMAT_VERSION && id.byte_order == POND_BYTE_ORDER)
-        return pond_error_say(MILLPOND_ERR_VERSION, errmsg, path, "it has format version %u, this program knows %u; create it anew, or use %s",
-                              id.format_version, POND_FORMAT_VERSION, id.format_version > POND_FORMAT_VERSION ? "a newer one" : "an older one");
+        return pond_error_say(MILLPOND_ERR_VERSION, errmsg, path,
+                              "it has format version %u, this program knows %u; create it anew, or use %s", id.format_version,
+                              POND_FORMAT_VERSION, id.format_version > POND_FORMAT_VERSION ? "a newer one" : "an older one");
     int result = wrong_build(&id, path, errmsg);
     if (result != MILLPOND_OK) return result;
     if (id.checksum != pond_hash(&id, offsetof(struct pond_identity, checksum), 0))
@@ -207,8 +211,8 @@ static int read_identity(int fd, const char *path, const struct pond_file_info *
     const char *wrong = pond_layout_geometry(&id, geometry);
     if (wrong) return pond_error_say(MILLPOND_ERR_CORRUPT, errmsg, path, "%s; remove it and create it anew", wrong);
     if (!readonly && (info->mode & 022 & ~id.mode))
-        return pond_error_say(MILLPOND_ERR_UNSAFE, errmsg, path, "others may write it (mode %04o) and could harm who locks it; chmod it to %04o",
-                              info->mode, id.mode);
+        return pond_error_say(MILLPOND_ERR_UNSAFE, errmsg, path,
+                              "others may write it (mode %04o) and could harm who locks it; chmod it to %04o", info->mode, id.mode);
     return MILLPOND_OK;
 }
 
@@ -218,7 +222,8 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
     int result = boot_identity(&now, errmsg, path);
     if (result != MILLPOND_OK) return result;
     struct pond_living *living = map->living;
-    int stale = memcmp(living->boot_id, now.boot_id, sizeof now.boot_id) != 0 || living->device != map->device || living->inode != map->inode;
+    int stale =
+        memcmp(living->boot_id, now.boot_id, sizeof now.boot_id) != 0 || living->device != map->device || living->inode != map->inode;
     int stranger = living->pid_namespace != now.pid_namespace && !(map->geometry.file_flags & POND_FILE_NAMESPACES);
     if (map->readonly) {
         if (stale)
@@ -228,7 +233,8 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
     }
     int alone = pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 1, 0) == 0;
     if (stale && !alone)
-        return pond_error_say(MILLPOND_ERR_IN_USE, errmsg, path, "it is being used as a file of another boot or place; close it everywhere first");
+        return pond_error_say(MILLPOND_ERR_IN_USE, errmsg, path,
+                              "it is being used as a file of another boot or place; close it everywhere first");
     if (stranger && !alone)
         return pond_error_say(MILLPOND_ERR_NAMESPACE, errmsg, path,
                               "processes of another PID namespace (container) use it; share the namespace, or create it with --namespaces");
@@ -242,7 +248,8 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
         if (stale) memcpy(living->boot_id, now.boot_id, sizeof now.boot_id); /* last: a killed opener leaves the work to the next one */
         POND_CRASHPOINT("attach.named");
     }
-    int failed = pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 0, OPEN_TIMEOUT_MS); /* O5; turns an exclusive one into a shared one */
+    int failed =
+        pond_platform_file_lock(map->fd, POND_FILE_LOCK_USERS, 0, OPEN_TIMEOUT_MS); /* O5; turns an exclusive one into a shared one */
     if (failed) return pond_error_system(failed, errmsg, path, "locking it");
     return MILLPOND_OK;
 }
@@ -290,8 +297,8 @@ static struct pond_map *mapped_already(const struct pond_file_info *info, int re
 }
 
 /* Under the process lock. */
-static int open_existing(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_map **out,
-                         char *errmsg) {
+static int open_existing(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks,
+                         struct pond_map **out, char *errmsg) {
     int readonly = (options->flags & MILLPOND_READONLY) != 0, fd;
     struct pond_file_info info;
     int failed = pond_platform_open(path, !readonly, &fd);
@@ -307,7 +314,8 @@ static int open_existing(const char *path, const struct millpond_options *option
     if (result == MILLPOND_OK) {
         failed = pond_platform_file_lock(fd, POND_FILE_LOCK_ATTACH, !readonly, OPEN_TIMEOUT_MS); /* O2 */
         if (failed == EAGAIN)
-            result = pond_error_say(MILLPOND_ERR_BUSY, errmsg, path, "another process has been opening it for 10 s; look for a stopped one");
+            result =
+                pond_error_say(MILLPOND_ERR_BUSY, errmsg, path, "another process has been opening it for 10 s; look for a stopped one");
         else if (failed)
             result = pond_error_system(failed, errmsg, path, "locking it");
     }

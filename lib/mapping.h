@@ -15,23 +15,23 @@ struct pond_map {
     struct pond_reader *readers;
     int fd;
     int readonly;
-    int refusal;           /* what writers are told: MILLPOND_OK, ERR_READ_ONLY, or ERR_NAMESPACE in a child that went to another one */
+    int refusal; /* what writers are told: MILLPOND_OK, ERR_READ_ONLY, or ERR_NAMESPACE in a child that went to another one */
     uint64_t device, inode;
     struct pond_gate *gate; /* NULL unless writers live in several PID namespaces */
-    struct pond_map *next; /* of this process's mappings */
-    unsigned refs;         /* handles, and threads that own a reader slot; guarded by the process lock of mapping.c */
+    struct pond_map *next;  /* of this process's mappings */
+    unsigned refs;          /* handles, and threads that own a reader slot; guarded by the process lock of mapping.c */
 };
 
 /* Why a newly opened file needs work before anyone may use it. */
 enum pond_attach {
-    POND_ATTACH_ALONE = 0,     /* nobody else uses it: every lock must be free, and one that is not is damaged or its owner is dead */
-    POND_ATTACH_STALE = 1,     /* made in another boot of the machine, or a copy of another file: nothing of its locks or unsynced data holds */
-    POND_ATTACH_ABANDONED = 2  /* its users were in another PID namespace and are all gone: their locks mean nothing here */
+    POND_ATTACH_ALONE = 0, /* nobody else uses it: every lock must be free, and one that is not is damaged or its owner is dead */
+    POND_ATTACH_STALE = 1, /* made in another boot of the machine, or a copy of another file: nothing of its locks or unsynced data holds */
+    POND_ATTACH_ABANDONED = 2 /* its users were in another PID namespace and are all gone: their locks mean nothing here */
 };
 
 /* What the layers above do to a file: both are called while no one else can use it. */
 struct pond_map_hooks {
-    void (*format)(struct pond_map *map);                            /* fill a new, zeroed file */
+    void (*format)(struct pond_map *map); /* fill a new, zeroed file */
     int (*attach)(struct pond_map *map, enum pond_attach why, char *errmsg, const char *path);
 };
 

@@ -2,8 +2,8 @@
 /* The public functions: check the arguments, find the mapping, call down, return.
  *
  * A handle names the mapping of its file. The mapping can be replaced while threads are inside it, so every call is a read-side section of
- * liburcu (the -bp flavour, which registers threads by itself), lock and unlock of a robust mutex included: whoever unmaps waits for a grace
- * period, after which no thread is inside and no kernel write to one of its mutexes is outstanding. */
+ * liburcu (the -bp flavour, which registers threads by itself), lock and unlock of a robust mutex included: whoever unmaps waits for a
+ * grace period, after which no thread is inside and no kernel write to one of its mutexes is outstanding. */
 
 #include "millpond.h"
 
@@ -28,9 +28,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_TIMEOUT_MS 5000u
+#define LOCK_TIMEOUT_MS     5000u
 #define LOCK_TIMEOUT_MS_MAX 3600000u
-#define MGET_BATCH 32u
+#define MGET_BATCH          32u
 
 struct millpond {
     struct pond_map *map; /* under RCU */
@@ -67,17 +67,21 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
     static const struct millpond_options defaults = MILLPOND_OPTIONS_INIT;
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (errmsg) errmsg[0] = 0;
-    if (!pond || !path || !*path) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_open", "the path or the place for the handle is missing; give both");
+    if (!pond || !path || !*path)
+        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_open", "the path or the place for the handle is missing; give both");
     const struct millpond_options *o = options ? options : &defaults;
     if (o->struct_bytes != sizeof *o)
         return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the options were not initialised; begin with MILLPOND_OPTIONS_INIT");
     if (o->flags >= MILLPOND_POPULATE * 2u || (o->flags & MILLPOND_READONLY && o->flags & MILLPOND_CREATE) ||
         (o->flags & MILLPOND_EXCLUSIVE && !(o->flags & MILLPOND_CREATE)))
-        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the flags do not go together; give CREATE or READONLY, EXCLUSIVE only with CREATE");
+        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path,
+                              "the flags do not go together; give CREATE or READONLY, EXCLUSIVE only with CREATE");
     pthread_once(&once, install_fork_handlers);
     struct millpond *handle = calloc(1, sizeof *handle);
     if (!handle) return pond_error_say(MILLPOND_ERR_NO_MEMORY, errmsg, path, "out of memory");
-    handle->lock_timeout_ms = o->lock_timeout_ms == 0 ? LOCK_TIMEOUT_MS : o->lock_timeout_ms < LOCK_TIMEOUT_MS_MAX ? o->lock_timeout_ms : LOCK_TIMEOUT_MS_MAX;
+    handle->lock_timeout_ms = o->lock_timeout_ms == 0                    ? LOCK_TIMEOUT_MS
+                              : o->lock_timeout_ms < LOCK_TIMEOUT_MS_MAX ? o->lock_timeout_ms
+                                                                         : LOCK_TIMEOUT_MS_MAX;
     int result = pond_map_open(path, o, &hooks, &handle->map, errmsg);
     if (result != MILLPOND_OK) {
         free(handle);
@@ -140,14 +144,16 @@ int millpond_mget(struct millpond *pond, struct millpond_mget *items, size_t ite
         size_t n = item_count - first < MGET_BATCH ? item_count - first : MGET_BATCH;
         for (size_t i = 0; i < n; i++) {
             struct millpond_mget *item = &items[first + i];
-            item->result = key_of(map, item->key, item->key_bytes, &keys[i]) && (item->buf || !item->buf_bytes) ? MILLPOND_OK : MILLPOND_ERR_ARGUMENT;
+            item->result =
+                key_of(map, item->key, item->key_bytes, &keys[i]) && (item->buf || !item->buf_bytes) ? MILLPOND_OK : MILLPOND_ERR_ARGUMENT;
             if (item->result == MILLPOND_OK) pond_read_prefetch_bucket(map, keys[i].hash);
         }
         for (size_t i = 0; i < n; i++)
             if (items[first + i].result == MILLPOND_OK) pond_read_prefetch_entry(map, keys[i].hash);
         for (size_t i = 0; i < n; i++) {
             struct millpond_mget *item = &items[first + i];
-            if (item->result == MILLPOND_OK) item->result = pond_read_get(map, &keys[i], item->buf, item->buf_bytes, &item->value_bytes, NULL);
+            if (item->result == MILLPOND_OK)
+                item->result = pond_read_get(map, &keys[i], item->buf, item->buf_bytes, &item->value_bytes, NULL);
         }
     }
     return leave(MILLPOND_OK);
@@ -271,11 +277,13 @@ int millpond_stats(struct millpond *pond, int shard, struct millpond_stats *stat
     return leave(MILLPOND_OK);
 }
 
-int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, const char *sentence), void *arg, struct millpond_check *check,
-                   char *errmsg) {
+int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, const char *sentence), void *arg,
+                   struct millpond_check *check, char *errmsg) {
     struct millpond *pond;
     struct millpond_check sums = {0};
-    if (flags > MILLPOND_CHECK_REPAIR) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path ? path : "millpond_check", "unknown flags; give 0 or MILLPOND_CHECK_REPAIR");
+    if (flags > MILLPOND_CHECK_REPAIR)
+        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path ? path : "millpond_check",
+                              "unknown flags; give 0 or MILLPOND_CHECK_REPAIR");
     int result = millpond_open(&pond, path, NULL, errmsg);
     if (result != MILLPOND_OK) return result;
     struct pond_map *map = enter(pond);
@@ -286,7 +294,9 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
             if (pond_check_shard(&ref, flags, report, arg, &sums) != 0) result = MILLPOND_ERR_NO_MEMORY;
             pond_write_leave(&ref);
         }
-        if (result != MILLPOND_OK) pond_error_say(result, errmsg, path, "shard %u could not be checked (%s); try again when no writer is stopped", i, millpond_strerror(result));
+        if (result != MILLPOND_OK)
+            pond_error_say(result, errmsg, path, "shard %u could not be checked (%s); try again when no writer is stopped", i,
+                           millpond_strerror(result));
     }
     leave(0);
     millpond_close(pond);

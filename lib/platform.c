@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -83,9 +83,9 @@ static const char *refused_file_system(int fd) {
     static const struct {
         uint32_t magic;
         const char *name;
-    } refused[] = {{0x6969, "NFS"},         {0x517B, "SMB"},          {0xFF534D42, "CIFS"},     {0xFE534D42, "SMB"},
-                   {0x01021997, "9p"},      {0x65735546, "FUSE"},     {0x794c7630, "overlay"},  {0x00c36400, "Ceph"},
-                   {0x5346414F, "AFS"},     {0x0BD00BD0, "Lustre"},   {0x01161970, "GFS2"},     {0x7461636f, "OCFS2"}};
+    } refused[] = {{0x6969, "NFS"},     {0x517B, "SMB"},        {0xFF534D42, "CIFS"},    {0xFE534D42, "SMB"},
+                   {0x01021997, "9p"},  {0x65735546, "FUSE"},   {0x794c7630, "overlay"}, {0x00c36400, "Ceph"},
+                   {0x5346414F, "AFS"}, {0x0BD00BD0, "Lustre"}, {0x01161970, "GFS2"},    {0x7461636f, "OCFS2"}};
     struct statfs fs;
     if (fstatfs(fd, &fs) != 0) return NULL;
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
@@ -232,6 +232,4 @@ void pond_platform_unmap(unsigned char *base, uint64_t bytes) {
     if (base) munmap(base, bytes);
 }
 
-int pond_platform_flush(unsigned char *base, uint64_t off, uint64_t bytes) {
-    return msync(base + off, bytes, MS_SYNC) == 0 ? 0 : errno;
-}
+int pond_platform_flush(unsigned char *base, uint64_t off, uint64_t bytes) { return msync(base + off, bytes, MS_SYNC) == 0 ? 0 : errno; }

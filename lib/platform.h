@@ -21,9 +21,9 @@ uint64_t pond_platform_pid_namespace(void);
 
 struct pond_file_info {
     uint64_t device, inode, size_bytes;
-    uint32_t mode;      /* permission bits */
+    uint32_t mode; /* permission bits */
     uint32_t owner;
-    uint32_t own_user;  /* effective user of this process */
+    uint32_t own_user; /* effective user of this process */
     int regular;
     const char *refused; /* name of a file system that cannot share mappings, or NULL */
 };
@@ -48,7 +48,7 @@ void pond_platform_drop(struct pond_new_file *file);
 
 /* Open file description locks on one byte of a file. They belong to the opened file (children of fork share it), and are gone when its
  * last descriptor is closed. */
-enum { POND_FILE_LOCK_ATTACH = 0, POND_FILE_LOCK_USERS = 1, POND_FILE_LOCK_WRITERS = 64 };
+enum { POND_FILE_LOCK_ATTACH = 0, POND_FILE_LOCK_USERS = 1, POND_FILE_LOCK_READERS = 2, POND_FILE_LOCK_WRITERS = 64 };
 /* 0; EAGAIN when another holds it and the deadline has passed; errno. */
 int pond_platform_file_lock(int fd, uint32_t byte, int exclusive, uint32_t timeout_ms);
 void pond_platform_file_unlock(int fd, uint32_t byte);

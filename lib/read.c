@@ -11,17 +11,17 @@
  *   R7 else the other bucket likewise: v2 = other.version (acquire), slots, entry, load fence, other.version still v2
  *   R8 found in neither: load fence, both versions unchanged: a miss; else R1
  *
- * If the version of the bucket that named the entry did not move between R1 and R5, its slot was w all the time, so the bytes were not reused,
- * so the copy is whole. If it moved, the turn is repeated: there is no odd state to wait for, so a writer that dies or stops anywhere costs nobody
- * a wait. After POND_READ_TURNS turns (each of which a writer must have spoiled) the answer is a miss, counted as gave_up.
- * Two buckets and moves between them: see index.c (M1 to M7); the miss of R8 is a real miss because a move raises home.version before it clears.
- * Why R1 to R5 hold on weakly ordered machines, and which omission breaks what: tests/models.
+ * If the version of the bucket that named the entry did not move between R1 and R5, its slot was w all the time, so the bytes were not
+ * reused, so the copy is whole. If it moved, the turn is repeated: there is no odd state to wait for, so a writer that dies or stops
+ * anywhere costs nobody a wait. After POND_READ_TURNS turns (each of which a writer must have spoiled) the answer is a miss, counted as
+ * gave_up. Two buckets and moves between them: see index.c (M1 to M7); the miss of R8 is a real miss because a move raises home.version
+ * before it clears. Why R1 to R5 hold on weakly ordered machines, and which omission breaks what: tests/models.
  *
- * What is read between R2 and R5 may be garbage: every size and offset is checked before it is used, each is loaded once, and no loop is longer
- * than a bound that is ours.
+ * What is read between R2 and R5 may be garbage: every size and offset is checked before it is used, each is loaded once, and no loop is
+ * longer than a bound that is ours.
  *
- * The only stores: the hit counter of the slot, two bits in the bucket, relaxed, only while it is below its maximum (a late store there can only
- * spoil a hint), and the calling thread's own statistics. A read-only mapping does neither. */
+ * The only stores: the hit counter of the slot, two bits in the bucket, relaxed, only while it is below its maximum (a late store there
+ * can only spoil a hint), and the calling thread's own statistics. A read-only mapping does neither. */
 
 #include "read.h"
 
@@ -44,8 +44,10 @@ size_t pond_counter_text(const struct pond_found *f, char text[24]) {
     return (size_t)snprintf(text, 24, "%lld", (long long)number);
 }
 
-/* The pieces of a value that lies in chunks, one after the other, `bytes` in all. Returns 0 when they do not fit together: changed or damaged. */
-static int copy_chunks(const struct pond_ref *ref, const struct pond_found *f, uint64_t hash, unsigned char *to, uint64_t bytes, int verify) {
+/* The pieces of a value that lies in chunks, one after the other, `bytes` in all. Returns 0 when they do not fit together: changed or
+ * damaged. */
+static int copy_chunks(const struct pond_ref *ref, const struct pond_found *f, uint64_t hash, unsigned char *to, uint64_t bytes,
+                       int verify) {
     struct pond_decoded chunk;
     for (uint32_t i = 0, n = pond_root_count(f->at, &f->d); i < n && bytes > 0; i++) {
         uint32_t where = pond_root_chunk(f->at, &f->d, i);
@@ -81,8 +83,8 @@ static int copy_value(const struct pond_ref *ref, const struct pond_found *f, ui
 /* ---- a get ---- */
 
 /* What one turn's find is worth. POND_AGAIN: nothing, look again. */
-static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf, size_t buf_bytes,
-                               size_t *value_bytes, uint64_t *version, int *result) {
+static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
+                               size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
     char text[24];
     if (f->d.flags & POND_ENTRY_TTL && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
         return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
@@ -90,10 +92,12 @@ static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_fou
         *result = MILLPOND_UNCHANGED;
         return pond_read_valid(f->bucket, f->version) ? POND_FOUND : POND_AGAIN;
     }
-    /* A counter's sequence number (decoded above) is stored after its number, and read before it here: an old number never has a new version. */
+    /* A counter's sequence number (decoded above) is stored after its number, and read before it here: an old number never has a new
+     * version. */
     if (f->d.flags & POND_ENTRY_COUNTER) pond_fence_load();
     uint64_t bytes = size_of(f, text);
-    int whole = !(f->d.flags & POND_ENTRY_ROOT) || bytes <= ref->g->max_item_bytes; /* nobody should allocate what a damaged root asks for */
+    int whole =
+        !(f->d.flags & POND_ENTRY_ROOT) || bytes <= ref->g->max_item_bytes; /* nobody should allocate what a damaged root asks for */
     *result = MILLPOND_TOO_SMALL;
     if (whole && bytes <= buf_bytes) {
         whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
@@ -126,8 +130,8 @@ static __attribute__((noinline)) int get_any(struct pond_map *map, const struct 
     return MILLPOND_MISS;
 }
 
-/* The first turn of a plain get from the home bucket, in registers; get_any() takes over for keys in their other bucket, counters, values in
- * chunks and versions, and when a writer was at the bucket. */
+/* The first turn of a plain get from the home bucket, in registers; get_any() takes over for keys in their other bucket, counters,
+ * values in chunks and versions, and when a writer was at the bucket. */
 int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
     struct pond_place place = pond_place_of(ref.g, key->hash);
@@ -207,9 +211,16 @@ static int grow(struct pond_copy *copy, size_t bytes) {
     return 1;
 }
 
+/* Is this the slot of a key with this hash? An entry that is whole in itself may be of an earlier time, when another key had its place. */
+static int belongs(const struct pond_ref *ref, const struct pond_bucket *bucket, uint64_t word, uint64_t hash) {
+    struct pond_place place = pond_place_of(ref->g, hash);
+    return pond_slot_tag(word) == place.tag && bucket == &ref->buckets[word & POND_SLOT_AWAY ? place.other : place.home] &&
+           pond_shard_of(ref->g, hash) == ref->number;
+}
+
 /* One turn at one slot. POND_AGAIN is told apart from NONE by *again. */
-static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t slot, int with_value, struct pond_copy *copy,
-                                  int *again) {
+static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket *bucket, uint32_t slot, int with_value,
+                                  struct pond_copy *copy, int *again) {
     struct pond_found f = {.bucket = bucket, .slot = slot, .version = pond_load_acquire_32(&bucket->version)};
     uint64_t word = pond_read_slot(bucket, slot);
     uint32_t where = pond_slot_where(word);
@@ -226,6 +237,7 @@ static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket
     if (!grow(copy, f.d.key_bytes + (with_value ? bytes : 0) + 1)) return POND_COPIED_NO_MEMORY;
     pond_copy_out(copy->bytes, f.at + f.d.key_off, f.d.key_bytes);
     uint64_t hash = pond_hash(copy->bytes, f.d.key_bytes, ref->g->hash_seed);
+    if (!belongs(ref, bucket, word, hash)) goto validate;
     int whole = !with_value || copy_value(ref, &f, hash, copy->bytes + f.d.key_bytes, bytes, text, 1);
     whole = whole && pond_entry_intact(f.at, &f.d, hash);
     uint64_t expiry = f.d.flags & POND_ENTRY_TTL ? pond_expiry_unpack(f.d.expiry) : POND_EXPIRY_NEVER;

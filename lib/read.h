@@ -25,8 +25,8 @@ int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *tt
 void pond_read_prefetch_bucket(struct pond_map *map, uint64_t hash);
 void pond_read_prefetch_entry(struct pond_map *map, uint64_t hash);
 
-/* For scans: a copy of what one slot names, made whole or not at all. `take` is called with an entry whose bytes are stable only if the later
- * answer of this function is 1. */
+/* For scans: a copy of what one slot names, made whole or not at all. `take` is called with an entry whose bytes are stable only if the
+ * later answer of this function is 1. */
 struct pond_copy {
     unsigned char *bytes; /* key, then value; grows by realloc; the caller frees it */
     size_t room, key_bytes, value_bytes;

@@ -13,17 +13,19 @@
 #include "atomic.h"
 #include "crashpoint.h"
 #include "lock.h"
+#include "platform.h"
 
 #include <stdlib.h>
 
+#define GATE_TIMEOUT_MS 100u
 #define TRY_AGAIN_AFTER 4096u /* calls of a thread that found no free slot */
 
 /* What one thread owns of one mapping. */
 struct hold {
     struct pond_map *map;
-    struct pond_reader *slot; /* NULL: none was free */
-    unsigned wait;            /* calls until the next try */
-    struct hold *next_own;    /* of the same thread */
+    struct pond_reader *slot;  /* NULL: none was free */
+    unsigned wait;             /* calls until the next try */
+    struct hold *next_own;     /* of the same thread */
     struct hold *next, **link; /* of the process; under the process lock */
 };
 
@@ -87,7 +89,7 @@ static void prepare(void) {
 uint64_t pond_reader_fork(void) { return pond_load_64(&forks); }
 
 /* Takes a slot that nobody living owns, without the pins that a dead owner left. */
-static int take_over(struct pond_reader *slot) {
+static int take_free(struct pond_reader *slot) {
     enum pond_lock_result got = pond_lock_try(&slot->mutex);
     if (got == POND_LOCK_OWNER_DIED) {
         for (unsigned k = 0; k < POND_READER_PINS; k++) pond_store_release_64(&slot->pin[k], 0);
@@ -97,9 +99,21 @@ static int take_over(struct pond_reader *slot) {
     return got == POND_LOCK_HELD || got == POND_LOCK_OWNER_DIED;
 }
 
+/* Where several PID namespaces use a file, a thread that is killed while it only tries a mutex may make the kernel take it from its
+ * namesake (gate.c): there a slot is tried only while its word says free, and the word cannot change under the file lock. */
+static int take_gated(struct pond_map *map, struct pond_reader *slot) {
+    int fd = map->gate->fd;
+    if (pond_lock_looks_held(&slot->mutex) || pond_platform_file_lock(fd, POND_FILE_LOCK_READERS, 1, GATE_TIMEOUT_MS) != 0) return 0;
+    int got = !pond_lock_looks_held(&slot->mutex) && take_free(slot);
+    pond_platform_file_unlock(fd, POND_FILE_LOCK_READERS);
+    return got;
+}
+
+static int take_over(struct pond_map *map, struct pond_reader *slot) { return map->gate ? take_gated(map, slot) : take_free(slot); }
+
 int pond_reader_bury(struct pond_map *map, uint32_t number) {
     struct pond_reader *slot = &map->readers[number];
-    if (slot == pond_reader_last.slot || !take_over(slot)) return 0;
+    if (slot == pond_reader_last.slot || !take_over(map, slot)) return 0;
     pond_lock_release(&slot->mutex);
     return 1;
 }
@@ -107,7 +121,7 @@ int pond_reader_bury(struct pond_map *map, uint32_t number) {
 static struct pond_reader *claim(struct pond_map *map) {
     for (uint32_t i = 0; i < map->geometry.reader_count; i++) {
         struct pond_reader *slot = &map->readers[i];
-        if (!take_over(slot)) continue;
+        if (!take_over(map, slot)) continue;
         pond_store_32(&slot->owned, 1);
         POND_CRASHPOINT("reader.claimed");
         if (pond_load_32(&map->living->reader_high) <= i) pond_store_32(&map->living->reader_high, i + 1); /* a hint: statistics only */
@@ -146,7 +160,9 @@ static struct pond_reader *find_or_claim(struct pond_map *map) {
     return hold->slot;
 }
 
-struct pond_reader *pond_reader_find(struct pond_map *map) { return map->readonly ? NULL : find_or_claim(map); }
+struct pond_reader *pond_reader_find(struct pond_map *map) {
+    return map->readonly ? NULL : find_or_claim(map);
+}
 
 void pond_reader_count_rare(struct pond_map *map, int hit, unsigned retries, int gave_up) {
     struct pond_reader *slot = pond_reader_mine(map);

@@ -2,15 +2,17 @@
 /* After a death.
  *
  * The holder of a shard's mutex may have died between any two instructions. What it may have left, and what is done:
- *   E1  an intent record (a slot being changed, an entry being moved, a counter, a clear)   finished or taken back: index.c; a clear is done again
- *   E2  bytes behind a segment's tail, or in a hole that still says hole                     nothing: no slot points there, no walk goes there
+ *   E1  an intent record (a slot being changed, an entry being moved, a counter, a clear)   finished or taken back: index.c; a clear is
+ *   done again
+ *   E2  bytes behind a segment's tail, or in a hole that still says hole                     nothing: no slot points there, no walk goes
+ *   there
  *   E3  an entry that was written and committed but not yet named by a slot, or not any more  nothing: it is dead, a walk finds that out
  *   E4  queues, free list, open segments in the middle of a change                           made again from the segments' states
  *   E5  a half recycled segment                                                              first in its queue again; its walk starts anew
  *   E6  lists of holes in the middle of a change                                             forgotten, by a new generation
- * E1 comes first: it raises the versions of the buckets in flight before any byte may be reused. All of it is a function of what stands in the
- * file, writes absolute values and can be killed and repeated; the mutex is marked consistent only behind it. Its cost is that of looking at a few
- * hundred segment descriptors. */
+ * E1 comes first: it raises the versions of the buckets in flight before any byte may be reused. All of it is a function of what stands
+ * in the file, writes absolute values and can be killed and repeated; the mutex is marked consistent only behind it. Its cost is that of
+ * looking at a few hundred segment descriptors. */
 
 #include "recover.h"
 
@@ -22,7 +24,8 @@
 
 #include <string.h>
 
-/* A counter whose number was changed but whose sequence number perhaps was not: a reader that knows the old version must not be told UNCHANGED. */
+/* A counter whose number was changed but whose sequence number perhaps was not: a reader that knows the old version must not be told
+ * UNCHANGED. */
 static void renumber(const struct pond_ref *ref, uint32_t where) {
     struct pond_decoded d;
     if (pond_where_valid(ref->g, where)) {

@@ -9,18 +9,18 @@
  * S3-FIFO decides what is hot: in the small queue a counter of 2 or more, in the main queue of 1 or more, which is then lowered.
  *
  * Each write pays an instalment in proportion to what it wrote: as much work as is left of the walk, divided by the room that is left until
- * free segments run out, twice over. So a walk is done before the room is needed, and no write pays for a whole segment (I7). The entries of an
- * instalment are decoded first and their buckets prefetched, then acted on: the walk's cache misses overlap.
+ * free segments run out, twice over. So a walk is done before the room is needed, and no write pays for a whole segment (I7). The
+ * entries of an instalment are decoded first and their buckets prefetched, then acted on: the walk's cache misses overlap.
  *
- * Killed anywhere: entries that were dropped or copied are no longer named by the index, so the walk can start again from the beginning, and does.
- * Every slot change is one change of the index (index.c); the victim is freed only after a whole walk found nothing that names it.
- * From the begin of the walk on, holes of the victim are not reused (segment.c refuses them): nothing new appears behind the walker.
+ * Killed anywhere: entries that were dropped or copied are no longer named by the index, so the walk can start again from the beginning,
+ * and does. Every slot change is one change of the index (index.c); the victim is freed only after a whole walk found nothing that names
+ * it. From the begin of the walk on, holes of the victim are not reused (segment.c refuses them): nothing new appears behind the walker.
  *
  * Q1 to Q4 of a recycled segment: Q1 every slot that names it is swung or cleared and its bucket's version raised (DROP), Q2 full fence,
  * Q3 no pin names it (pond_segment_pinned), Q4 epoch + 1 (pond_segment_free). A pinned one goes back into its queue, empty of live entries.
  *
- * Why not one pass that decides entry by entry: relinking a hot segment halves what is copied (measured on traces: 0.28 bytes for each byte set
- * against 0.6), and the early end makes the scan of a cold one short. */
+ * Why not one pass that decides entry by entry: relinking a hot segment halves what is copied (measured on traces: 0.28 bytes for each
+ * byte set against 0.6), and the early end makes the scan of a cold one short. */
 
 #include "recycle.h"
 
@@ -33,11 +33,11 @@
 
 enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2, PACK = 3 };
 
-#define BATCH 16u               /* entries decoded ahead */
-#define STEP_ENTRIES_MIN 4u     /* of an instalment */
+#define BATCH            16u /* entries decoded ahead */
+#define STEP_ENTRIES_MIN 4u  /* of an instalment */
 #define STEP_ENTRIES_MAX 64u
-#define MERCIFUL_VICTIMS 4u     /* of a forced recycling: after so many that freed nothing, hot entries are dropped too */
-#define ENTRY_COST_UNITS 8u     /* what examining an entry costs besides its size, in units: a probe of the index */
+#define MERCIFUL_VICTIMS 4u /* of a forced recycling: after so many that freed nothing, hot entries are dropped too */
+#define ENTRY_COST_UNITS 8u /* what examining an entry costs besides its size, in units: a probe of the index */
 
 /* An entry of the victim, decoded. */
 struct item {
@@ -149,7 +149,8 @@ static uint64_t ttl_left(uint64_t expiry_word, uint64_t now_ms) {
 }
 
 /* A place in a queue: a hole, else the tail. Nothing is named there yet. */
-static uint32_t place_for(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, uint32_t *allotted, int *appended) {
+static uint32_t place_for(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, uint32_t *allotted,
+                          int *appended) {
     uint32_t where = pond_hole_take(ref, queue, ttl_class, units, 0, allotted);
     *appended = where == 0;
     if (where) return where;
@@ -171,8 +172,14 @@ static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, cons
 }
 
 static struct pond_content content_of(const struct pond_ref *ref, const unsigned char *at, const struct pond_decoded *d) {
-    struct pond_content c = {at + d->key_off, at + d->value_off, d->key_bytes, d->value_bytes, d->flags & ~POND_ENTRY_WIDE, d->sequence,
-                             d->expiry, pond_hash(at + d->key_off, d->key_bytes, ref->g->hash_seed)};
+    struct pond_content c = {at + d->key_off,
+                             at + d->value_off,
+                             d->key_bytes,
+                             d->value_bytes,
+                             d->flags & ~POND_ENTRY_WIDE,
+                             d->sequence,
+                             d->expiry,
+                             pond_hash(at + d->key_off, d->key_bytes, ref->g->hash_seed)};
     return c;
 }
 
@@ -273,7 +280,8 @@ static int keep_chunk(struct walker *w, const struct item *item, const struct po
     uint32_t root_where = pond_slot_where(spot->word);
     const unsigned char *root_at = pond_ref_at(ref, root_where), *at = pond_ref_at(ref, item->where);
     struct pond_decoded root;
-    if (!pond_entry_decode(root_at, pond_units_left(ref->g, root_where), &root) || item->chunk.number >= pond_root_count(root_at, &root)) return 0;
+    if (!pond_entry_decode(root_at, pond_units_left(ref->g, root_where), &root) || item->chunk.number >= pond_root_count(root_at, &root))
+        return 0;
     unsigned char *list = malloc(root.value_bytes);
     if (!list) return 0;
     struct pond_content chunk = content_of(ref, at, &item->d), content = content_of(ref, root_at, &root);
@@ -345,7 +353,8 @@ static void drop_all_by_index(const struct walker *w) {
         for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++) {
             struct pond_spot spot = {b, i, pond_load_64(&ref->buckets[b].slot[i])};
             uint32_t where = pond_slot_where(spot.word);
-            if (spot.word != 0 && pond_where_valid(ref->g, where) && pond_segment_of(ref->g, where) == w->segment) pond_index_remove(ref, &spot, 0);
+            if (spot.word != 0 && pond_where_valid(ref->g, where) && pond_segment_of(ref->g, where) == w->segment)
+                pond_index_remove(ref, &spot, 0);
         }
 }
 
@@ -425,7 +434,8 @@ static void advance(struct walker *w, uint64_t budget, unsigned entries) {
             paid += items[i].d.units + ENTRY_COST_UNITS;
         }
         /* So much is cold already that it cannot be kept as a whole. */
-        if (w->walk->phase == SCAN && (w->walk->cursor_units - w->walk->hot_units) * 100 > (uint64_t)w->tail * (100 - POND_RELINK_PERCENT)) {
+        if (w->walk->phase == SCAN &&
+            (w->walk->cursor_units - w->walk->hot_units) * 100 > (uint64_t)w->tail * (100 - POND_RELINK_PERCENT)) {
             w->walk->cursor_units = 0;
             w->walk->phase = DROP;
             continue;
@@ -439,7 +449,8 @@ static uint32_t walking(const struct pond_ref *ref) {
     struct pond_walk *walk = &ref->shard->walk;
     uint32_t victim = pond_load_32(&walk->victim);
     if (victim == 0) return 0;
-    if (victim <= ref->g->segment_count && walk->phase <= PACK && pond_segment_state(&ref->table[victim - 1]) == POND_SEGMENT_VICTIM) return victim;
+    if (victim <= ref->g->segment_count && walk->phase <= PACK && pond_segment_state(&ref->table[victim - 1]) == POND_SEGMENT_VICTIM)
+        return victim;
     memset(walk, 0, sizeof *walk);
     return 0;
 }

@@ -14,8 +14,8 @@ void pond_recycle_step(const struct pond_ref *ref, uint64_t units);
 /* Frees at least one segment now, dropping what lives if need be. Returns 0 when that cannot be (everything is pinned). */
 int pond_recycle_force(const struct pond_ref *ref);
 
-/* Makes a slot for a new key where the index is full though the memory is not: of the entries in its two buckets the one leaves that is read
- * least, the oldest of them; those that were passed over have their counters lowered, as in a queue. */
+/* Makes a slot for a new key where the index is full though the memory is not: of the entries in its two buckets the one leaves that is
+ * read least, the oldest of them; those that were passed over have their counters lowered, as in a queue. */
 void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot);
 
 /* An entry that no slot names any more: it, and the chunks of a root, become holes. */
@@ -24,8 +24,9 @@ void pond_recycle_retire(const struct pond_ref *ref, uint32_t where);
 /* Takes an entry out of index and memory. */
 void pond_recycle_remove(const struct pond_ref *ref, const struct pond_spot *spot);
 
-/* Writes an entry anew somewhere in `queue`, with another expiry word if `expiry` is not 0, and swings its slot to it; version, value and chunks
- * stay. Returns the new place, or 0 when there was no room (nothing changed). The old bytes are the caller's to retire (but not its chunks). */
+/* Writes an entry anew somewhere in `queue`, with another expiry word if `expiry` is not 0, and swings its slot to it; version, value
+ * and chunks stay. Returns the new place, or 0 when there was no room (nothing changed). The old bytes are the caller's to retire (but
+ * not its chunks). */
 uint32_t pond_recycle_relocate(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t queue, uint64_t expiry, uint64_t now_ms);
 
 /* Makes a hole of one entry, leaving the chunks that it may name. */

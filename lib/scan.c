@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Scanning: bucket by bucket, each entry copied as a get would, without a lock.
  *
- * What is there all the time must be shown. An entry may be moved by a writer from a bucket that is still ahead to one that the scan has passed;
- * the writer notes where to in the shard's move log before it clears the old slot (index.c), and the scan goes back to those buckets:
+ * What is there all the time must be shown. An entry may be moved by a writer from a bucket that is still ahead to one that the scan has
+ * passed; the writer notes where to in the shard's move log before it clears the old slot (index.c), and the scan goes back to those
+ * buckets:
  *   N1 m = moves                                  ORDER move-log (scan): pairs with the release of `moves` in move(), index.c
  *   N2 the slots of the bucket
  *   N3 moves != m: visit the buckets of the log's new lines (all of the shard again when there were more than it holds); m = moves

@@ -4,14 +4,16 @@
  *   FREE --open--> OPEN --seal--> SEALED --begin--> VICTIM --free--> FREE
  *                                   ^------requeue----'
  *
- * The truth is one word in each descriptor (state, queue, TTL class) and the order in which it was sealed; the lists are derived and made again
- * by recovery, so that a death in the middle of a list operation costs nothing. The number of segments is a few hundred: a rebuild takes microseconds.
+ * The truth is one word in each descriptor (state, queue, TTL class) and the order in which it was sealed; the lists are derived and
+ * made again by recovery, so that a death in the middle of a list operation costs nothing. The number of segments is a few hundred: a
+ * rebuild takes microseconds.
  *
- * Holes: an entry that no slot points to any more is a hole of its allotted size, linked in place into a list of its size class (8 classes an
- * octave), last in, first out; a write of that size goes there instead of to the tail, so that overwriting does not eat the cache. A hole's size
- * never changes. The lists are hints: recovery forgets them by raising the hole generation, which each hole carries; a forgotten hole is dead
- * space until its segment is recycled. Every link is checked before it is followed or written: it must lie in a segment and carry the generation.
- * Derived from simulation on real traces: last in, first out; first fit among 8 of its own class, then the first of the next two classes. */
+ * Holes: an entry that no slot points to any more is a hole of its allotted size, linked in place into a list of its size class (8
+ * classes an octave), last in, first out; a write of that size goes there instead of to the tail, so that overwriting does not eat the
+ * cache. A hole's size never changes. The lists are hints: recovery forgets them by raising the hole generation, which each hole
+ * carries; a forgotten hole is dead space until its segment is recycled. Every link is checked before it is followed or written: it must
+ * lie in a segment and carry the generation. Derived from simulation on real traces: last in, first out; first fit among 8 of its own
+ * class, then the first of the next two classes. */
 
 #include "segment.h"
 
@@ -21,7 +23,7 @@
 
 #include <string.h>
 
-#define HOLE_TRIES 8
+#define HOLE_TRIES      8
 #define HOLE_CLASSES_UP 2u
 
 /* ---- lists ---- */
@@ -343,7 +345,8 @@ static int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t where, 
     return !pond_segment_pinned(ref, segment);
 }
 
-uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young, uint32_t *allotted) {
+uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young,
+                        uint32_t *allotted) {
     uint32_t first = hole_class(units);
     for (uint32_t k = first; k <= first + HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
         uint32_t where = ref->shard->hole_head[queue][k];

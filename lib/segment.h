@@ -2,23 +2,31 @@
 #ifndef POND_SEGMENT_H
 #define POND_SEGMENT_H
 
-/* Segments: where entries are put, in which order segments leave, and the holes that overwritten entries left. For the holder of the shard's
- * mutex. A segment is named by its index; next, prev, heads and open[] hold index + 1, 0 for none. */
+/* Segments: where entries are put, in which order segments leave, and the holes that overwritten entries left. For the holder of the
+ * shard's mutex. A segment is named by its index; next, prev, heads and open[] hold index + 1, 0 for none. */
 
 #include "atomic.h"
 #include "shard.h"
+
+#if UINTPTR_MAX < UINT64_MAX
+#error "millpond needs a 64-bit machine: the file is mapped as a whole, and its words are 64 bits wide"
+#endif
 
 #define POND_NO_SEGMENT UINT32_MAX
 
 static inline uint32_t pond_segment_state(const struct pond_segment *s) { return pond_load_32(&s->state) & 255u; }
 static inline uint32_t pond_segment_queue(const struct pond_segment *s) { return pond_load_32(&s->state) >> 8 & 1u; }
-static inline uint32_t pond_segment_class(const struct pond_segment *s) { return (pond_load_32(&s->state) >> 16 & 255u) % POND_TTL_CLASSES; }
+static inline uint32_t pond_segment_class(const struct pond_segment *s) {
+    return (pond_load_32(&s->state) >> 16 & 255u) % POND_TTL_CLASSES;
+}
 
 /* The segment in which a valid offset lies, and its first unit. */
 static inline uint32_t pond_segment_of(const struct pond_geometry *g, uint32_t where) {
     return (uint32_t)(((unsigned __int128)g->segment_reciprocal * (where - g->first_unit)) >> 64);
 }
-static inline uint32_t pond_segment_start(const struct pond_geometry *g, uint32_t segment) { return g->first_unit + segment * g->segment_units; }
+static inline uint32_t pond_segment_start(const struct pond_geometry *g, uint32_t segment) {
+    return g->first_unit + segment * g->segment_units;
+}
 /* Units from `where` to the end of its segment: what an entry there can have at the most. */
 static inline uint32_t pond_units_left(const struct pond_geometry *g, uint32_t where) {
     return pond_segment_start(g, pond_segment_of(g, where) + 1) - where;
@@ -32,15 +40,15 @@ static inline uint32_t pond_segment_tail(const struct pond_geometry *g, const st
 /* All segments free; the lists of a new or emptied shard. */
 void pond_segment_format(const struct pond_ref *ref);
 
-/* Queues, free list and open segments again, from the descriptors alone; holes are forgotten; a half recycled segment is first in its queue.
- * For recovery: it may be interrupted and repeated. */
+/* Queues, free list and open segments again, from the descriptors alone; holes are forgotten; a half recycled segment is first in its
+ * queue. For recovery: it may be interrupted and repeated. */
 void pond_segment_rebuild(const struct pond_ref *ref);
 
 /* Units that fit into the open segment of a queue and TTL class; 0 when none is open. */
 uint32_t pond_segment_open_room(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class);
 
-/* Takes `units` at the tail of the open segment of a queue and class, or of a fresh one. Returns where, or 0 when no segment is free. Nothing is
- * committed: a walk does not see the place until pond_segment_commit(). */
+/* Takes `units` at the tail of the open segment of a queue and class, or of a fresh one. Returns where, or 0 when no segment is free.
+ * Nothing is committed: a walk does not see the place until pond_segment_commit(). */
 uint32_t pond_segment_append(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units);
 /* The same where any open segment will do, of this queue or else of the other: when no segment is free. */
 uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue, uint32_t units);
@@ -70,8 +78,8 @@ int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment);
 
 /* Makes a hole of a dead entry, to be reused by an entry of the same queue and class. */
 void pond_hole_push(const struct pond_ref *ref, uint32_t where);
-/* Finds a hole for `units` in a queue; only_young: none that will be recycled soon. Returns where it was, 0 for none; *allotted receives its
- * size. The bytes still say hole until pond_entry_write(). */
+/* Finds a hole for `units` in a queue; only_young: none that will be recycled soon. Returns where it was, 0 for none; *allotted receives
+ * its size. The bytes still say hole until pond_entry_write(). */
 uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young, uint32_t *allotted);
 /* Takes a hole out of its list if it is in one: its segment is being recycled. */
 void pond_hole_unlink(const struct pond_ref *ref, uint32_t where);

@@ -10,8 +10,9 @@
  *   P5 the bytes are used, for as long as it takes; then pin = 0 (release)
  *
  * Either the viewer's P4 sees the raised version, or the recycler's Q3 sees the pin: each stored before its full fence and loads behind it.
- * A value in chunks: all segments of its chunks are pinned before the one P3; P4 covers the list and every chunk's header, which were read since P1.
- * The pins of a dead thread end when its reader slot is taken over; the mutex inside tells (reader.c), and recyclers look (segment.c). */
+ * A value in chunks: all segments of its chunks are pinned before the one P3; P4 covers the list and every chunk's header, which were
+ * read since P1. The pins of a dead thread end when its reader slot is taken over; the mutex inside tells (reader.c), and recyclers look
+ * (segment.c). */
 
 #include "view.h"
 

@@ -11,8 +11,9 @@
  *   S7 the old entry becomes a hole
  *   S8 an instalment of recycling; release the mutex
  *
- * Values that are larger than a piece (a quarter of a segment) go into chunks: all chunks first, then the root that lists them, then S6. Room for
- * all of it is made before the first chunk is written, and no recycling runs in between: a chunk without a root would count as dead.
+ * Values that are larger than a piece (a quarter of a segment) go into chunks: all chunks first, then the root that lists them, then S6.
+ * Room for all of it is made before the first chunk is written, and no recycling runs in between: a chunk without a root would count as
+ * dead.
  *
  * An error changes nothing: every check is made before S5, and S5 itself only uses free bytes. */
 
@@ -115,7 +116,7 @@ void pond_write_leave_all(struct pond_map *map) {
 /* ---- what is there ---- */
 
 struct old {
-    int found, alive;  /* found: a slot names it; alive: and its time is not over */
+    int found, alive; /* found: a slot names it; alive: and its time is not over */
     struct pond_spot spot;
     uint32_t where;
     const unsigned char *at;
@@ -175,8 +176,10 @@ static void put(const struct pond_ref *ref, const struct target *t, const struct
 
 /* The hit counter of an overwritten entry goes along; one higher where the new place will be recycled sooner than the old one. */
 static void carry_hits(const struct pond_ref *ref, const struct old *old, uint32_t where) {
-    const struct pond_segment *before = &ref->table[pond_segment_of(ref->g, old->where)], *after = &ref->table[pond_segment_of(ref->g, where)];
-    if (pond_segment_state(after) != POND_SEGMENT_SEALED || (pond_segment_state(before) == POND_SEGMENT_SEALED && after->order >= before->order))
+    const struct pond_segment *before = &ref->table[pond_segment_of(ref->g, old->where)],
+                              *after = &ref->table[pond_segment_of(ref->g, where)];
+    if (pond_segment_state(after) != POND_SEGMENT_SEALED ||
+        (pond_segment_state(before) == POND_SEGMENT_SEALED && after->order >= before->order))
         return;
     struct pond_bucket *bucket = &ref->buckets[old->spot.bucket];
     unsigned hits = pond_hits_of(bucket, old->spot.slot);
@@ -230,11 +233,11 @@ static uint64_t chunks_most(const struct pond_geometry *g, uint64_t value_bytes)
     return pond_layout_chunks_most(g->piece_units_max * POND_UNIT_BYTES, value_bytes);
 }
 
-static uint32_t write_chunk(const struct pond_ref *ref, uint32_t ttl_class, struct pond_content *c, uint64_t left) {
+static uint32_t write_chunk(const struct pond_ref *ref, uint32_t ttl_class, struct pond_content *c, uint64_t left, int fresh_key) {
     uint32_t capacity = chunk_capacity(ref->g), head = POND_CHUNK_HEAD_BYTES;
     struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
     c->value_bytes = left < capacity ? (uint32_t)left : capacity;
-    if (!(t.where = pond_hole_take(ref, POND_MAIN, ttl_class, pond_entry_units(c), 0, &t.units))) {
+    if (!(t.where = pond_hole_take(ref, POND_MAIN, ttl_class, pond_entry_units(c), fresh_key, &t.units))) {
         uint64_t room = (uint64_t)pond_segment_open_room(ref, POND_MAIN, ttl_class) * POND_UNIT_BYTES;
         if (room > head + capacity / 8 && room < c->value_bytes + head) c->value_bytes = (uint32_t)room - head;
         t.units = pond_entry_units(c);
@@ -251,7 +254,7 @@ static uint32_t write_chunk(const struct pond_ref *ref, uint32_t ttl_class, stru
 
 /* All chunks, and the root's list of them in `list`. Returns 0 when there was no room after all: the chunks are holes again. */
 static int write_chunks(const struct pond_ref *ref, uint32_t ttl_class, const struct pond_content *whole, const void *value, uint64_t bytes,
-                        struct pond_root *list) {
+                        int fresh_key, struct pond_root *list) {
     struct pond_chunk_key key = {.hash = whole->hash};
     struct pond_content c = *whole;
     c.key = &key;
@@ -263,7 +266,7 @@ static int write_chunks(const struct pond_ref *ref, uint32_t ttl_class, const st
         key.number = list->chunk_count;
         c.hash = pond_hash(&key, sizeof key, ref->g->hash_seed);
         c.value = (const unsigned char *)value + done;
-        uint32_t where = list->chunk_count < chunks_most(ref->g, bytes) ? write_chunk(ref, ttl_class, &c, bytes - done) : 0;
+        uint32_t where = list->chunk_count < chunks_most(ref->g, bytes) ? write_chunk(ref, ttl_class, &c, bytes - done, fresh_key) : 0;
         if (where == 0) {
             for (uint32_t i = 0; i < list->chunk_count; i++) pond_recycle_retire_one(ref, list->chunk[i]);
             return 0;
@@ -273,8 +276,8 @@ static int write_chunks(const struct pond_ref *ref, uint32_t ttl_class, const st
     return 1;
 }
 
-/* Segments that must be free before the first chunk is written, so that the last one finds room: what the value takes, the root, and what is
- * lost at the ends of segments. */
+/* Segments that must be free before the first chunk is written, so that the last one finds room: what the value takes, the root, and
+ * what is lost at the ends of segments. */
 static uint64_t segments_for(const struct pond_geometry *g, size_t key_bytes, uint64_t bytes) {
     uint64_t units = (bytes + chunks_most(g, bytes) * 40 + key_bytes + 64) / POND_UNIT_BYTES;
     return units * 9 / 8 / g->segment_units + 2;
@@ -295,14 +298,14 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
         result = condition(&old, o);
     }
     uint32_t ttl_class = pond_ttl_class(ref->g, ttl_ms);
-    if (result == MILLPOND_OK && !write_chunks(ref, ttl_class, c, value, bytes, list)) result = MILLPOND_ERR_FULL;
+    if (result == MILLPOND_OK && !write_chunks(ref, ttl_class, c, value, bytes, !old.found, list)) result = MILLPOND_ERR_FULL;
     if (result == MILLPOND_OK) {
         struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
         c->flags |= POND_ENTRY_ROOT;
         c->value = list;
         c->value_bytes = (uint32_t)(offsetof(struct pond_root, chunk) + list->chunk_count * 4);
         if (c->value_bytes < sizeof(struct pond_root)) c->value_bytes = sizeof(struct pond_root);
-        if (find_place(ref, &t, pond_entry_units(c), 0)) {
+        if (find_place(ref, &t, pond_entry_units(c), !old.found)) {
             put(ref, &t, c);
             publish(ref, place, &old, t.where, key->count + bytes);
         } else {
@@ -344,8 +347,8 @@ static int root_fits(const struct pond_geometry *g, size_t key_bytes, size_t val
     return POND_ROOT_HEAD_BYTES + key_bytes + chunks_most(g, value_bytes) * 4 <= (uint64_t)g->entry_units_max * POND_UNIT_BYTES;
 }
 
-static struct pond_content content_for(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms, uint64_t grace_ms,
-                                       uint64_t now_ms) {
+static struct pond_content content_for(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms,
+                                       uint64_t grace_ms, uint64_t now_ms) {
     struct pond_content c = {.key = key->bytes,
                              .value = value_bytes ? value : "",
                              .key_bytes = (uint32_t)key->count,
@@ -377,7 +380,8 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     int result = pond_write_enter(map, number, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
     c.sequence = new_sequence(&ref);
-    result = large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, units, o->ttl_ms, o);
+    result =
+        large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, units, o->ttl_ms, o);
     if (result == MILLPOND_OK) {
         uint64_t written = large ? pond_entry_units(&c) + value_bytes / POND_UNIT_BYTES : units;
         ref.shard->counters.sets++;
@@ -457,8 +461,8 @@ static int number_of(const unsigned char *text, uint32_t n, int64_t *number) {
     return 1;
 }
 
-/* The number changes in place. The version follows it: a reader loads the version first, the number second, so that it never takes an old number
- * for the new version's. A death in between is told by the intent, and recovery gives another version. */
+/* The number changes in place. The version follows it: a reader loads the version first, the number second, so that it never takes an
+ * old number for the new version's. A death in between is told by the intent, and recovery gives another version. */
 static void add_in_place(const struct pond_ref *ref, const struct old *old, int64_t number) {
     unsigned char *at = pond_ref_at(ref, old->where);
     pond_index_counter_begin(ref, old->where);
@@ -506,8 +510,8 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
     return MILLPOND_OK;
 }
 
-int pond_write_incr(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, int64_t delta, const struct millpond_incr *create,
-                    int64_t *value) {
+int pond_write_incr(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, int64_t delta,
+                    const struct millpond_incr *create, int64_t *value) {
     struct pond_place place = pond_place_of(&map->geometry, key->hash);
     struct pond_ref ref;
     if (64 + key->count > (uint64_t)map->geometry.entry_units_max * POND_UNIT_BYTES) return MILLPOND_ERR_TOO_LARGE;

@@ -112,7 +112,8 @@ Test(view, too_many_are_refused_and_released_ones_make_room) {
     char key[16];
     int got = 0, result = MILLPOND_OK;
     for (int i = 0; i < 64; i++) millpond_set(pond, key, (size_t)snprintf(key, sizeof key, "k%d", i), "v", 1, 0);
-    while (got < 64 && (result = millpond_view(pond, key, (size_t)snprintf(key, sizeof key, "k%d", got), &views[got])) == MILLPOND_OK) got++;
+    while (got < 64 && (result = millpond_view(pond, key, (size_t)snprintf(key, sizeof key, "k%d", got), &views[got])) == MILLPOND_OK)
+        got++;
     cr_expect_eq(result, MILLPOND_ERR_PINNED);
     cr_expect_geq(got, 16);
     millpond_view_release(&views[0]);
