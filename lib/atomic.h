@@ -34,6 +34,9 @@ static inline void pond_fence_full(void) { __sync_synchronize(); }
 static inline int pond_cas_64(uint64_t *p, uint64_t old, uint64_t fresh) {
     return __atomic_compare_exchange_n(p, &old, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
+static inline int pond_cas_32(uint32_t *p, uint32_t old, uint32_t fresh) {
+    return __atomic_compare_exchange_n(p, &old, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
 static inline void pond_add_64(uint64_t *p, uint64_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) {
@@ -74,6 +77,7 @@ static inline void pond_fence_load(void) { ck_pr_fence_load(); }
 static inline void pond_fence_store(void) { ck_pr_fence_store(); }
 static inline void pond_fence_full(void) { ck_pr_fence_strict_memory(); }
 static inline int pond_cas_64(uint64_t *p, uint64_t old, uint64_t fresh) { return ck_pr_cas_64(p, old, fresh); }
+static inline int pond_cas_32(uint32_t *p, uint32_t old, uint32_t fresh) { return ck_pr_cas_32(p, old, fresh); }
 static inline void pond_add_64(uint64_t *p, uint64_t v) { ck_pr_add_64(p, v); }
 
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }

@@ -38,7 +38,7 @@ void pond_entry_write(const struct pond_ref *ref, uint32_t where, uint32_t units
     uint32_t flags = wide_if_needed(c), slack = units * POND_UNIT_BYTES - natural_bytes(c, flags);
     if (slack > 63 && !(flags & POND_ENTRY_WIDE)) {
         flags |= POND_ENTRY_WIDE;
-        slack -= 4;
+        slack = units * POND_UNIT_BYTES - natural_bytes(c, flags); /* a counter's number is aligned: the field costs it 0 to 8 bytes */
     }
     uint32_t head = pond_entry_head(flags), value_off = head + c->key_bytes;
     if (flags & POND_ENTRY_COUNTER) value_off = (value_off + 7) & ~7u;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The file's clock: the system's wall clock plus a skew that stands in the file.
+/* The file's clock: the system's wall clock plus a skew.
  *
  * Expiry must mean the same to every process, also across time namespaces, where monotonic clocks differ; so it is wall clock time. The
- * wall clock may be set back. The latest time that anyone acted on is kept in the file: a writer that finds its clock more than two
- * seconds behind adds the difference to the skew, so the file's time goes on from where it was; nothing lives longer than asked by more
- * than the two seconds. A clock set forward lets entries expire early, which a cache may do. Readers that find the clock behind use the
- * kept time until a writer comes. */
+ * wall clock may be set back. The latest time that anyone acted on is kept in the file: a process that finds its clock more than two
+ * seconds behind adds the difference to its skew, so its time goes on from there; nothing lives longer than asked by more than the two
+ * seconds and the time that passed unnoticed. Each process has a skew of its own, so that two with clocks apart settle; the file's is the
+ * largest, where later openers begin. A clock set forward lets entries expire early, which a cache may do. Readers that cannot write use
+ * the kept time until somebody who can comes. */
 
 #include "expire.h"
 
@@ -18,24 +19,34 @@ static int believable(uint64_t high, uint64_t skew, uint64_t system_ms) {
     return skew <= POND_TTL_MS_MAX && high <= system_ms + POND_TTL_MS_MAX;
 }
 
-uint64_t pond_clock_read(const struct pond_map *map) {
-    uint64_t system_ms = pond_platform_realtime_ms(), skew = pond_load_64(&map->living->clock_skew_ms);
+/* What this process adds to its clock: its own skew, and that which the file had when it came. */
+static uint64_t skew_of(const struct pond_map *map) {
+    uint64_t own = pond_load_64(&map->skew_ms);
+    return own ? own - 1 : pond_load_64(&map->living->clock_skew_ms);
+}
+
+uint64_t pond_clock_read(struct pond_map *map) {
+    uint64_t system_ms = pond_platform_realtime_ms(), skew = skew_of(map);
     uint64_t high = pond_load_64(&map->living->clock_high_ms);
     if (POND_UNLIKELY(!believable(high, skew, system_ms))) return system_ms;
-    return system_ms + skew > high ? system_ms + skew : high;
+    if (POND_LIKELY(system_ms + skew + BEHIND_MS >= high)) return system_ms + skew > high ? system_ms + skew : high;
+    return map->readonly ? high : pond_clock_write(map);
 }
 
 uint64_t pond_clock_write(struct pond_map *map) {
     struct pond_living *living = map->living;
-    uint64_t high = pond_load_64(&living->clock_high_ms), skew = pond_load_64(&living->clock_skew_ms);
+    uint64_t high = pond_load_64(&living->clock_high_ms), skew = skew_of(map);
     uint64_t system_ms = pond_platform_realtime_ms(), now = system_ms + skew;
     if (POND_UNLIKELY(!believable(high, skew, system_ms))) {
-        pond_cas_64(&living->clock_skew_ms, skew, 0);
+        pond_store_64(&map->skew_ms, 1);
+        pond_store_64(&living->clock_skew_ms, 0);
         pond_cas_64(&living->clock_high_ms, high, system_ms);
         return system_ms;
     }
     if (POND_UNLIKELY(now + BEHIND_MS < high)) {
-        pond_cas_64(&living->clock_skew_ms, skew, skew + (high - now)); /* one of several writers does it */
+        skew += high - now;
+        pond_store_64(&map->skew_ms, skew + 1);
+        for (uint64_t old; (old = pond_load_64(&living->clock_skew_ms)) < skew;) pond_cas_64(&living->clock_skew_ms, old, skew);
         return high;
     }
     while (now > high) {

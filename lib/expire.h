@@ -9,7 +9,7 @@
 
 /* The time of the file in milliseconds, for deciding whether something has expired. Never goes backwards but by what the processes have not
  * told each other (milliseconds). No system call. */
-uint64_t pond_clock_read(const struct pond_map *map);
+uint64_t pond_clock_read(struct pond_map *map);
 
 /* The same, for a writer: tells the others, and mends the clock when the system's was set back. */
 uint64_t pond_clock_write(struct pond_map *map);

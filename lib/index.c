@@ -5,18 +5,16 @@
  * follows from bucket and tag alone). An entry goes to its home if that has room; so at 93 % load four lookups of five touch one line.
  *
  * Changing a slot (holder of the shard's mutex):
- *   I1  the intent record says what will be changed, and the shard's counts afterwards      so that a death between I2 and I5 can be
- *   finished
- *   I2  a new entry away from home: home.spill + 1                                          before I3: a reader that misses in home
- *   looks on
- *   I3  the slot: one 64-bit store, release                                                 after the entry's bytes
- *   I4  version + 1, release                                                                after I3, before any reuse of the old bytes
+ *   I1  the intent record says what will be changed, and the shard's counts afterwards: a death between I2 and I5 can be finished
+ *   I2  a new entry away from home: home.spill + 1, before I3: a reader that misses in home looks on
+ *   I3  the slot: one 64-bit store, release, after the entry's bytes
+ *   I4  version + 1, release, after I3 and before any reuse of the old bytes
  *   I5  counts; an entry away from home that left: home.spill - 1; the intent is cleared
  * Moving an entry to its other bucket (no byte of it is touched):
- *   M1  intent   M2  to the other bucket: home.spill + 1   M3  the new slot   M4  home.version + 1   M5  clear the old slot
- *   M6  version + 1 of the old slot's bucket   M7  back home: home.spill - 1; the intent is cleared
- * M4 tells a reader that missed the entry in its home before M3 and in the other bucket after M5; M6 tells one that found it in the old
- * slot and is still copying when a later change, through the new slot, frees the bytes. Both are needed: tests/models/move.pml.
+ *   M1  intent   M2  to the other bucket: home.spill + 1   M3  the new slot   M4  home.version + 1, then the move log   M5  clear the old
+ * slot M6  version + 1 of the old slot's bucket   M7  back home: home.spill - 1; the intent is cleared M4 tells a reader that missed the
+ * entry in its home before M3 and in the other bucket after M5; M6 tells one that found it in the old slot and is still copying when a
+ * later change, through the new slot, frees the bytes. Both are needed: tests/models/move.pml.
  *
  * Recovery looks at the slot: it holds the word after, or the word before, so counts and spill are set to what belongs to it, by
  * absolute values: a recovery that dies is simply done again. Versions are raised in either case, by release stores of the repairer's own.
@@ -148,6 +146,13 @@ void pond_index_counter_end(const struct pond_ref *ref) { intent_clear(&ref->sha
 
 /* ---- making room ---- */
 
+/* ORDER move-log (writer): behind the store at the new place, before the old one is cleared: a scan that has passed the new bucket and
+ * finds the old slot cleared goes back to it. Pairs with (scan) in follow_moves(). */
+static void log_move(const struct pond_ref *ref, uint32_t bucket) {
+    pond_store_32(&ref->shard->move_log[ref->shard->moves % POND_MOVE_LOG], bucket);
+    pond_store_release_32(&ref->shard->moves, ref->shard->moves + 1);
+}
+
 /* M1 to M7: `from` goes to the empty slot `to` of the entry's other bucket. */
 static void move(const struct pond_ref *ref, const struct pond_spot *from, const struct pond_spot *to) {
     struct pond_intent *intent = intent_open(ref);
@@ -167,9 +172,6 @@ static void move(const struct pond_ref *ref, const struct pond_spot *from, const
     intent->spill_after = spill_after;
     intent_set(intent, POND_INTENT_MOVE);
     POND_CRASHPOINT("move.intent");
-    /* ORDER move-log (writer): a scan that has passed `to` and finds `from` cleared looks here. Pairs with (scan) in follow_moves(). */
-    pond_store_32(&ref->shard->move_log[ref->shard->moves % POND_MOVE_LOG], to->bucket);
-    pond_store_release_32(&ref->shard->moves, ref->shard->moves + 1);
     if (leaves_home) set_spill(ref, home, spill_after);
     pond_hits_set(&ref->buckets[to->bucket], to->slot, pond_hits_of(&ref->buckets[from->bucket], from->slot));
     POND_CRASHPOINT("move.spill_raised");
@@ -177,6 +179,8 @@ static void move(const struct pond_ref *ref, const struct pond_spot *from, const
     POND_CRASHPOINT("move.stored");
     raise_version(ref, home);
     POND_CRASHPOINT("move.home_raised");
+    log_move(ref, to->bucket);
+    POND_CRASHPOINT("move.logged");
     pond_store_release_64(slot_of(ref, from->bucket, from->slot), 0);
     POND_CRASHPOINT("move.cleared");
     raise_version(ref, from->bucket);
@@ -254,6 +258,7 @@ static void recover_move(const struct pond_ref *ref, const struct pond_intent *i
     raise_version(ref, intent->bucket[1]);
     POND_CRASHPOINT("recover.move_raised");
     if (arrived) {
+        log_move(ref, intent->bucket[1]);
         pond_store_release_64(slot_of(ref, intent->bucket[0], intent->slot[0]), 0);
         POND_CRASHPOINT("recover.move_cleared");
         raise_version(ref, intent->bucket[0]);

@@ -184,7 +184,8 @@ static int wrong_build(const struct pond_identity *id, const char *path, char *e
                               "it was made by a %u-bit program, this one has %u bits; use one kind for all", id->word_bytes * 8,
                               (unsigned)sizeof(void *) * 8);
     if (id->libc != POND_LIBC || id->mutex_bytes != sizeof(pthread_mutex_t))
-        return pond_error_say(MILLPOND_ERR_LAYOUT, errmsg, path, "it was made with another C library, whose locks differ; use one for all");
+        return pond_error_say(MILLPOND_ERR_LAYOUT, errmsg, path,
+                              "it was made by a program for another processor or C library, whose locks differ; use one for all");
     return MILLPOND_OK;
 }
 
@@ -222,8 +223,8 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
     int result = boot_identity(&now, errmsg, path);
     if (result != MILLPOND_OK) return result;
     struct pond_living *living = map->living;
-    int stale =
-        memcmp(living->boot_id, now.boot_id, sizeof now.boot_id) != 0 || living->device != map->device || living->inode != map->inode;
+    int copied = living->device != map->device || living->inode != map->inode;
+    int stale = copied || memcmp(living->boot_id, now.boot_id, sizeof now.boot_id) != 0;
     int stranger = living->pid_namespace != now.pid_namespace && !(map->geometry.file_flags & POND_FILE_NAMESPACES);
     if (map->readonly) {
         if (stale)
@@ -239,7 +240,12 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
         return pond_error_say(MILLPOND_ERR_NAMESPACE, errmsg, path,
                               "processes of another PID namespace (container) use it; share the namespace, or create it with --namespaces");
     if (alone) {
-        result = hooks->attach(map, stale ? POND_ATTACH_STALE : stranger ? POND_ATTACH_ABANDONED : POND_ATTACH_ALONE, errmsg, path);
+        result = hooks->attach(map,
+                               copied     ? POND_ATTACH_COPIED
+                               : stale    ? POND_ATTACH_STALE
+                               : stranger ? POND_ATTACH_ABANDONED
+                                          : POND_ATTACH_ALONE,
+                               errmsg, path);
         if (result != MILLPOND_OK) return result;
         living->device = map->device;
         living->inode = map->inode;

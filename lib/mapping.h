@@ -17,6 +17,7 @@ struct pond_map {
     int readonly;
     int refusal; /* what writers are told: MILLPOND_OK, ERR_READ_ONLY, or ERR_NAMESPACE in a child that went to another one */
     uint64_t device, inode;
+    uint64_t skew_ms;       /* this process's clock against the file's (expire.c) */
     struct pond_gate *gate; /* NULL unless writers live in several PID namespaces */
     struct pond_map *next;  /* of this process's mappings */
     unsigned refs;          /* handles, and threads that own a reader slot; guarded by the process lock of mapping.c */
@@ -24,8 +25,9 @@ struct pond_map {
 
 /* Why a newly opened file needs work before anyone may use it. */
 enum pond_attach {
-    POND_ATTACH_ALONE = 0, /* nobody else uses it: every lock must be free, and one that is not is damaged or its owner is dead */
-    POND_ATTACH_STALE = 1, /* made in another boot of the machine, or a copy of another file: nothing of its locks or unsynced data holds */
+    POND_ATTACH_ALONE = 0,    /* nobody else uses it: every lock must be free, and one that is not is damaged or its owner is dead */
+    POND_ATTACH_STALE = 1,    /* made in another boot of the machine: nothing of its locks or unsynced data holds */
+    POND_ATTACH_COPIED = 3,   /* a copy of another file, perhaps made while that was in use: it was never whole, whatever it says */
     POND_ATTACH_ABANDONED = 2 /* its users were in another PID namespace and are all gone: their locks mean nothing here */
 };
 

@@ -124,7 +124,8 @@ static struct pond_reader *claim(struct pond_map *map) {
         if (!take_over(map, slot)) continue;
         pond_store_32(&slot->owned, 1);
         POND_CRASHPOINT("reader.claimed");
-        if (pond_load_32(&map->living->reader_high) <= i) pond_store_32(&map->living->reader_high, i + 1); /* a hint: statistics only */
+        /* Never too low: recyclers look for pins below it. */
+        for (uint32_t high; (high = pond_load_32(&map->living->reader_high)) <= i;) pond_cas_32(&map->living->reader_high, high, i + 1);
         return slot;
     }
     return NULL;

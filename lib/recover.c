@@ -2,14 +2,18 @@
 /* After a death.
  *
  * The holder of a shard's mutex may have died between any two instructions. What it may have left, and what is done:
- *   E1  an intent record (a slot being changed, an entry being moved, a counter, a clear)   finished or taken back: index.c; a clear is
- *   done again
- *   E2  bytes behind a segment's tail, or in a hole that still says hole                     nothing: no slot points there, no walk goes
- *   there
- *   E3  an entry that was written and committed but not yet named by a slot, or not any more  nothing: it is dead, a walk finds that out
- *   E4  queues, free list, open segments in the middle of a change                           made again from the segments' states
- *   E5  a half recycled segment                                                              first in its queue again; its walk starts anew
- *   E6  lists of holes in the middle of a change                                             forgotten, by a new generation
+ *   E1  an intent record: a slot being changed, an entry being moved, a counter, a clear
+ *       finished or taken back (index.c); a clear is done again
+ *   E2  bytes behind a segment's tail, or in a hole that still says dead
+ *       nothing: no slot points there, no walk goes there
+ *   E3  an entry that was written and committed but not yet named by a slot, or not any more
+ *       nothing: it is dead, a walk finds that out
+ *   E4  queues, free list, open segments in the middle of a change
+ *       made again from the segments' states
+ *   E5  a half recycled segment
+ *       in its queue again; its walk starts anew
+ *   E6  lists of holes in the middle of a change
+ *       forgotten, by a new generation
  * E1 comes first: it raises the versions of the buckets in flight before any byte may be reused. All of it is a function of what stands
  * in the file, writes absolute values and can be killed and repeated; the mutex is marked consistent only behind it. Its cost is that of
  * looking at a few hundred segment descriptors. */

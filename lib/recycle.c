@@ -27,6 +27,7 @@
 #include "crashpoint.h"
 #include "evict.h"
 #include "expire.h"
+#include "room.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -106,35 +107,37 @@ void pond_recycle_remove(const struct pond_ref *ref, const struct pond_spot *spo
 
 /* ---- a full index ---- */
 
-/* The older, the smaller: the place of an entry in the order of leaving. */
-static uint64_t age_rank(const struct pond_ref *ref, const struct pond_spot *spot) {
+/* How many stores ago an entry was stored. A slot that names none is the oldest. */
+static uint32_t age_of(const struct pond_ref *ref, const struct pond_spot *spot) {
     uint32_t where = pond_slot_where(spot->word);
-    if (!pond_where_valid(ref->g, where)) return 0;
-    const struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
-    uint64_t order = pond_segment_state(s) == POND_SEGMENT_OPEN ? ref->shard->order + 1 : s->order;
-    return (order + 1) * ref->g->segment_units - pond_units_left(ref->g, where);
+    struct pond_decoded d;
+    if (!pond_where_valid(ref->g, where) || !pond_entry_decode(pond_ref_at(ref, where), pond_units_left(ref->g, where), &d))
+        return UINT32_MAX;
+    return ref->shard->sequence - d.sequence;
+}
+
+/* The slots of a key's two buckets. */
+static unsigned slots_of(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot spots[2 * POND_BUCKET_SLOTS]) {
+    unsigned n = place->other == place->home ? POND_BUCKET_SLOTS : 2 * POND_BUCKET_SLOTS;
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t bucket = i < POND_BUCKET_SLOTS ? place->home : place->other, slot = i % POND_BUCKET_SLOTS;
+        spots[i] = (struct pond_spot){bucket, slot, pond_load_64(&ref->buckets[bucket].slot[slot])};
+    }
+    return n;
 }
 
 void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
-    uint32_t buckets[2] = {place->home, place->other};
-    uint64_t best_rank = 0, rank;
-    unsigned best_hits = 4;
-    for (uint32_t i = 0; i < 2 * POND_BUCKET_SLOTS; i++) {
-        struct pond_spot s = {buckets[i / POND_BUCKET_SLOTS], i % POND_BUCKET_SLOTS, 0};
-        s.word = pond_load_64(&ref->buckets[s.bucket].slot[s.slot]);
-        unsigned hits = pond_hits_of(&ref->buckets[s.bucket], s.slot);
-        rank = age_rank(ref, &s);
-        if (hits > best_hits || (hits == best_hits && rank >= best_rank)) continue;
-        best_hits = hits;
-        best_rank = rank;
-        *spot = s;
+    struct pond_spot spots[2 * POND_BUCKET_SLOTS];
+    uint32_t ages[2 * POND_BUCKET_SLOTS];
+    unsigned hits[2 * POND_BUCKET_SLOTS], n = slots_of(ref, place, spots), best = 0;
+    for (unsigned i = 0; i < n; i++) {
+        hits[i] = pond_hits_of(&ref->buckets[spots[i].bucket], spots[i].slot);
+        ages[i] = age_of(ref, &spots[i]);
+        if (hits[i] < hits[best] || (hits[i] == hits[best] && ages[i] > ages[best])) best = i;
     }
-    for (uint32_t i = 0; i < 2 * POND_BUCKET_SLOTS; i++) {
-        struct pond_bucket *bucket = &ref->buckets[buckets[i / POND_BUCKET_SLOTS]];
-        struct pond_spot s = {buckets[i / POND_BUCKET_SLOTS], i % POND_BUCKET_SLOTS, pond_load_64(&bucket->slot[i % POND_BUCKET_SLOTS])};
-        unsigned hits = pond_hits_of(bucket, s.slot);
-        if (hits > best_hits && age_rank(ref, &s) < best_rank) pond_hits_set(bucket, s.slot, hits - 1);
-    }
+    for (unsigned i = 0; i < n; i++)
+        if (hits[i] > hits[best] && ages[i] > ages[best]) pond_hits_set(&ref->buckets[spots[i].bucket], spots[i].slot, hits[i] - 1);
+    *spot = spots[best];
     ref->shard->counters.evictions++;
     ref->shard->counters.index_evictions++;
     pond_recycle_remove(ref, spot);
@@ -148,27 +151,12 @@ static uint64_t ttl_left(uint64_t expiry_word, uint64_t now_ms) {
     return end == POND_EXPIRY_NEVER ? 0 : end > now_ms ? end - now_ms : 1;
 }
 
-/* A place in a queue: a hole, else the tail. Nothing is named there yet. */
-static uint32_t place_for(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, uint32_t *allotted,
-                          int *appended) {
-    uint32_t where = pond_hole_take(ref, queue, ttl_class, units, 0, allotted);
-    *appended = where == 0;
-    if (where) return where;
-    *allotted = units;
-    return pond_segment_append(ref, queue, ttl_class, units);
-}
-
 static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, const struct pond_content *content, uint64_t now_ms) {
     uint64_t left = content->flags & POND_ENTRY_TTL ? ttl_left(content->expiry, now_ms) : 0;
-    uint32_t allotted;
-    int appended;
-    uint32_t where = place_for(ref, queue, pond_ttl_class(ref->g, left), pond_entry_units(content), &allotted, &appended);
-    if (where == 0) return 0;
-    pond_entry_write(ref, where, allotted, content);
-    if (appended) pond_segment_commit(ref, where, allotted);
-    pond_segment_live(ref, where, allotted);
-    pond_segment_note_expiry(ref, where, content->flags & POND_ENTRY_TTL ? pond_entry_end_ms(content->expiry) : 0);
-    return where;
+    struct pond_room room = {.queue = queue, .ttl_class = pond_ttl_class(ref->g, left)};
+    if (!pond_room_find(ref, &room, pond_entry_units(content), 0)) return 0;
+    pond_room_put(ref, &room, content);
+    return room.where;
 }
 
 static struct pond_content content_of(const struct pond_ref *ref, const unsigned char *at, const struct pond_decoded *d) {
@@ -250,7 +238,24 @@ static unsigned hits_at(const struct walker *w, const struct pond_spot *spot) {
     return pond_hits_of(&w->ref->buckets[spot->bucket], spot->slot);
 }
 
-static unsigned hot_from(const struct walker *w) { return w->queue == POND_SMALL ? POND_PROMOTE_HITS : 1; }
+/* Is it to be kept? A chunk in the small queue also when its root has been promoted already: then the whole value was. */
+static int is_hot(const struct walker *w, const struct item *item, const struct pond_spot *spot) {
+    const struct pond_ref *ref = w->ref;
+    if (w->queue == POND_MAIN) return hits_at(w, spot) >= 1;
+    if (hits_at(w, spot) >= POND_PROMOTE_HITS) return 1;
+    return item->d.flags & POND_ENTRY_CHUNK &&
+           pond_segment_queue(&ref->table[pond_segment_of(ref->g, pond_slot_where(spot->word))]) == POND_MAIN;
+}
+
+/* The counter of a value that is kept: a promoted one begins anew, one in the main queue is lowered, once for all its chunks. */
+static void lower_hits(const struct walker *w, const struct item *item, const struct pond_spot *spot, int promoted) {
+    struct pond_bucket *bucket = &w->ref->buckets[spot->bucket];
+    unsigned hits = pond_hits_of(bucket, spot->slot);
+    if (promoted)
+        pond_hits_set(bucket, spot->slot, 0);
+    else if (w->queue == POND_MAIN && hits > 0 && !(item->d.flags & POND_ENTRY_CHUNK && item->chunk.number != 0))
+        pond_hits_set(bucket, spot->slot, hits - 1);
+}
 
 /* The entry behind a slot is over: for a chunk that of its root. */
 static int is_over(const struct walker *w, const struct item *item, const struct pond_spot *spot) {
@@ -275,7 +280,7 @@ static void leave(const struct walker *w, const struct item *item, const struct 
 }
 
 /* A chunk goes to a new place, and its root after it, with the new place in its list. */
-static int keep_chunk(struct walker *w, const struct item *item, const struct pond_spot *spot) {
+static int keep_chunk(struct walker *w, const struct item *item, const struct pond_spot *spot, uint32_t queue) {
     const struct pond_ref *ref = w->ref;
     uint32_t root_where = pond_slot_where(spot->word);
     const unsigned char *root_at = pond_ref_at(ref, root_where), *at = pond_ref_at(ref, item->where);
@@ -285,14 +290,14 @@ static int keep_chunk(struct walker *w, const struct item *item, const struct po
     unsigned char *list = malloc(root.value_bytes);
     if (!list) return 0;
     struct pond_content chunk = content_of(ref, at, &item->d), content = content_of(ref, root_at, &root);
-    uint32_t chunk_where = write_somewhere(ref, POND_MAIN, &chunk, w->now_ms);
+    uint32_t chunk_where = write_somewhere(ref, queue, &chunk, w->now_ms);
     POND_CRASHPOINT("recycle.chunk_copied");
     uint32_t fresh = 0;
     if (chunk_where) {
         pond_copy_out(list, root_at + root.value_off, root.value_bytes);
         memcpy(list + offsetof(struct pond_root, chunk) + (size_t)item->chunk.number * 4, &chunk_where, sizeof chunk_where);
         content.value = list;
-        fresh = write_somewhere(ref, POND_MAIN, &content, w->now_ms);
+        fresh = write_somewhere(ref, queue, &content, w->now_ms);
     }
     free(list);
     if (!fresh) {
@@ -307,13 +312,13 @@ static int keep_chunk(struct walker *w, const struct item *item, const struct po
 
 static int keep(struct walker *w, const struct item *item, const struct pond_spot *spot) {
     const struct pond_ref *ref = w->ref;
-    unsigned hits = hits_at(w, spot);
-    int is_chunk = (item->d.flags & POND_ENTRY_CHUNK) != 0, pack = w->walk->phase == PACK;
+    int pack = w->walk->phase == PACK, promoted = w->queue == POND_SMALL && hits_at(w, spot) >= POND_PROMOTE_HITS;
     uint32_t queue = pack ? w->queue : (uint32_t)POND_MAIN;
-    if (!(is_chunk ? keep_chunk(w, item, spot) : pond_recycle_relocate(ref, spot, queue, 0, w->now_ms) != 0)) return 0;
+    int kept =
+        item->d.flags & POND_ENTRY_CHUNK ? keep_chunk(w, item, spot, queue) : pond_recycle_relocate(ref, spot, queue, 0, w->now_ms) != 0;
+    if (!kept) return 0;
     POND_CRASHPOINT("recycle.copied");
-    if (!pack && (!is_chunk || item->chunk.number == 0))
-        pond_hits_set(&ref->buckets[spot->bucket], spot->slot, w->queue == POND_SMALL ? 0 : hits - 1);
+    if (!pack) lower_hits(w, item, spot, promoted);
     ref->shard->counters.bytes_copied += (uint64_t)item->d.units * POND_UNIT_BYTES;
     w->copied_bytes += (uint64_t)item->d.units * POND_UNIT_BYTES;
     return 1;
@@ -327,20 +332,18 @@ static void drop_item(struct walker *w, const struct item *item) {
     }
     if (!lives(w, item, &spot)) return;
     int over = is_over(w, item, &spot);
-    if (!over && !w->merciless && (w->walk->phase == PACK || hits_at(w, &spot) >= hot_from(w)) && keep(w, item, &spot)) return;
+    if (!over && !w->merciless && (w->walk->phase == PACK || is_hot(w, item, &spot)) && keep(w, item, &spot)) return;
     leave(w, item, &spot, over);
 }
 
 static void scan_item(struct walker *w, const struct item *item) {
     struct pond_spot spot;
-    if (lives(w, item, &spot) && !is_over(w, item, &spot) && hits_at(w, &spot) >= hot_from(w)) w->walk->hot_units += item->d.units;
+    if (lives(w, item, &spot) && !is_over(w, item, &spot) && is_hot(w, item, &spot)) w->walk->hot_units += item->d.units;
 }
 
 static void cool_item(struct walker *w, const struct item *item) {
     struct pond_spot spot;
-    if (!lives(w, item, &spot) || (item->d.flags & POND_ENTRY_CHUNK && item->chunk.number != 0)) return;
-    unsigned hits = hits_at(w, &spot);
-    if (hits > 0) pond_hits_set(&w->ref->buckets[spot.bucket], spot.slot, w->queue == POND_SMALL ? 0 : hits - 1);
+    if (lives(w, item, &spot)) lower_hits(w, item, &spot, w->queue == POND_SMALL);
 }
 
 /* ---- the walk ---- */
@@ -461,19 +464,20 @@ static void note_step(const struct pond_ref *ref, const struct walker *w) {
     if (w->copied_bytes > counters->step_bytes_max) counters->step_bytes_max = w->copied_bytes;
 }
 
-void pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
+int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
     struct pond_shard *shard = ref->shard;
-    if (POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0)) return;
+    if (POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0)) return 0;
     uint64_t now_ms = pond_clock_read(ref->map);
     uint32_t victim = walking(ref);
     if (victim == 0) victim = begin(ref, now_ms);
-    if (victim == 0) return;
+    if (victim == 0) return 0;
     struct walker w = walker_of(ref, victim, now_ms, 0);
     uint64_t left = w.tail - shard->walk.cursor_units + (shard->walk.phase == SCAN ? w.tail : 0);
     uint64_t room = (uint64_t)shard->free_count * ref->g->segment_units + ref->g->segment_units / 8 + 1;
     uint64_t budget = units * (2 + 2 * left / room) + STEP_ENTRIES_MIN * ENTRY_COST_UNITS;
     advance(&w, budget, STEP_ENTRIES_MAX + (unsigned)(units / 64));
     note_step(ref, &w);
+    return 1;
 }
 
 int pond_recycle_force(const struct pond_ref *ref) {

@@ -8,8 +8,9 @@
 #include "index.h"
 #include "segment.h"
 
-/* One instalment, after a write of `units`: examines a bounded number of entries if free segments run low. */
-void pond_recycle_step(const struct pond_ref *ref, uint64_t units);
+/* One instalment, for a write of `units`: examines a bounded number of entries if free segments run low. 1 when it did: what the caller has
+ * found in the index may be gone. */
+int pond_recycle_step(const struct pond_ref *ref, uint64_t units);
 
 /* Frees at least one segment now, dropping what lives if need be. Returns 0 when that cannot be (everything is pinned). */
 int pond_recycle_force(const struct pond_ref *ref);

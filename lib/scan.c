@@ -7,6 +7,7 @@
  *   N1 m = moves                                  ORDER move-log (scan): pairs with the release of `moves` in move(), index.c
  *   N2 the slots of the bucket
  *   N3 moves != m: visit the buckets of the log's new lines (all of the shard again when there were more than it holds); m = moves
+ *   N4 behind the last bucket N3 is repeated until no move is new
  * So an entry can be shown twice, but is never left out. */
 
 #include "scan.h"
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FOLLOW_MAX   1000
 #define RESTARTS_MAX 8 /* of one shard; more moves than the log holds, again and again, only happen to an index that is full */
 
 struct scan {
@@ -71,6 +73,11 @@ static int scan_shard(struct scan *s, uint32_t shard) {
         int result = scan_bucket(s, shard, bucket);
         if (result == MILLPOND_OK) result = follow_moves(s, &ref, &seen, bucket, &restart);
         if (result != MILLPOND_OK) return result;
+        /* N4 behind the last bucket: moves that happened while N3 went back to earlier ones. */
+        for (int turns = 0;
+             bucket + 1 == ref.g->bucket_count && turns < FOLLOW_MAX && !restart && seen != pond_load_acquire_32(&ref.shard->moves);
+             turns++)
+            if ((result = follow_moves(s, &ref, &seen, bucket, &restart)) != MILLPOND_OK) return result;
         if (restart && restarts++ < RESTARTS_MAX) bucket = UINT32_MAX; /* from the beginning */
         restart = 0;
     }

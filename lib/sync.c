@@ -5,7 +5,7 @@
  *         Y4 clean = 1, write the living page                             Y5 release
  * Write:  the first one after a sync sets clean = 2 and waits until the living page is on the disk, then 0; other writers that see 2 do the
  *         same. Only 1 counts. So whenever a page that was changed after the sync is on the disk, the mark there is gone.
- * Attach: a file of another boot (or a copy) with the mark is walked as by check, every entry with its checksum, and kept without what is
+ * Attach: a file of another boot with the mark is walked as by check, every entry with its checksum, and kept without what is
  *         damaged; one without the mark is emptied: pages of before and after may stand side by side in it, and old values with them. */
 
 #include "sync.h"
@@ -67,7 +67,7 @@ int pond_sync_attach(struct pond_map *map, enum pond_attach why, char *errmsg, c
         pond_recover_locks(map);
         return MILLPOND_OK;
     }
-    if (map->living->clean == 1) {
+    if (why == POND_ATTACH_STALE && map->living->clean == 1) {
         pond_recover_locks(map);
         int result = warm(map, errmsg, path);
         if (result != MILLPOND_OK) return result;

@@ -110,10 +110,10 @@ static void drop(struct taking *t) {
 /* P0. */
 static int announce(struct pond_map *map, uint32_t number, uint32_t timeout_ms) {
     struct pond_ref ref = pond_ref_of(map, number);
-    if (POND_LIKELY(pond_load_32(&ref.shard->views) != 0)) return MILLPOND_OK;
+    if (POND_LIKELY(pond_load_acquire_32(&ref.shard->views) != 0)) return MILLPOND_OK;
     int result = pond_write_enter(map, number, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
-    pond_store_32(&ref.shard->views, 1);
+    pond_store_release_32(&ref.shard->views, 1);
     pond_write_leave(&ref);
     return MILLPOND_OK;
 }

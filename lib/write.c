@@ -4,16 +4,14 @@
  *   S1 hash the key, prefetch its bucket; take the mutex (an owner that died: recover.c repairs first)
  *   S2 the first write after a sync takes the clean mark away, on the disk too
  *   S3 find the key's slot; decide (add, replace, cas)
- *   S4 find a place: a hole of that size, else the tail of the open segment; none: recycle until there is one, then S3 again,
- *      since the entry that was found may have left meanwhile
+ *   S4 an instalment of recycling, before the entry is written: it must not leave by its own set. Then find a place: a hole of that
+ *      size, else the tail of the open segment; none: recycle until there is one. S3 again, since what was found may have left meanwhile
  *   S5 write the entry there, commit the tail              nothing is seen yet: a death here leaves dead bytes
  *   S6 swing or fill the slot (index.c)                    the one moment at which the set happens, for readers and for recovery
  *   S7 the old entry becomes a hole
- *   S8 an instalment of recycling; release the mutex
+ *   S8 release the mutex
  *
- * Values that are larger than a piece (a quarter of a segment) go into chunks: all chunks first, then the root that lists them, then S6.
- * Room for all of it is made before the first chunk is written, and no recycling runs in between: a chunk without a root would count as
- * dead.
+ * Values that are larger than a piece go into chunks: large.c.
  *
  * An error changes nothing: every check is made before S5, and S5 itself only uses free bytes. */
 
@@ -24,9 +22,11 @@
 #include "evict.h"
 #include "expire.h"
 #include "index.h"
+#include "large.h"
 #include "lock.h"
 #include "recover.h"
 #include "recycle.h"
+#include "room.h"
 #include "segment.h"
 #include "sync.h"
 
@@ -145,33 +145,16 @@ static uint32_t new_sequence(const struct pond_ref *ref) {
     return sequence;
 }
 
-/* ---- S4 to S7 for an entry of one piece ---- */
-
-struct target {
-    uint32_t queue, ttl_class, where, units;
-    int appended;
-};
+/* ---- S4 to S7 ---- */
 
 /* S4, without recycling. */
-static int find_place(const struct pond_ref *ref, struct target *t, uint32_t units, int fresh_key) {
-    t->where = pond_hole_take(ref, t->queue, t->ttl_class, units, fresh_key, &t->units);
-    t->appended = t->where == 0;
-    if (t->where) {
-        ref->shard->counters.hole_hits++;
-        return 1;
+static int find_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key) {
+    if (!pond_room_find(ref, room, units, fresh_key)) {
+        room->where = pond_segment_append_anywhere(ref, room->queue, units);
+        return room->where != 0;
     }
-    t->units = units;
-    t->where = pond_segment_append(ref, t->queue, t->ttl_class, units);
-    if (t->where == 0) t->where = pond_segment_append_anywhere(ref, t->queue, units);
-    return t->where != 0;
-}
-
-static void put(const struct pond_ref *ref, const struct target *t, const struct pond_content *c) {
-    pond_entry_write(ref, t->where, t->units, c);
-    if (t->appended) pond_segment_commit(ref, t->where, t->units);
-    pond_segment_live(ref, t->where, t->units);
-    pond_segment_note_expiry(ref, t->where, c->flags & POND_ENTRY_TTL ? pond_entry_end_ms(c->expiry) : 0);
-    POND_CRASHPOINT("set.written");
+    if (!room->appended) ref->shard->counters.hole_hits++;
+    return 1;
 }
 
 /* The hit counter of an overwritten entry goes along; one higher where the new place will be recycled sooner than the old one. */
@@ -214,137 +197,74 @@ static int condition(const struct old *old, const struct millpond_set *o) {
     }
 }
 
-/* The queue of a key that is stored: where it was; where it comes back to; else the small one. The ghost is asked once. */
-static uint32_t queue_for(const struct pond_ref *ref, const struct old *old, uint64_t hash, int *ghost) {
+/* The queue of a key that is stored: where it was; main where it comes back to soon after it left; else that for strangers. The ghost is
+ * asked once. */
+static uint32_t queue_for(const struct pond_ref *ref, const struct old *old, uint64_t hash, uint32_t strangers, int *ghost) {
     if (old->found) return pond_segment_queue(&ref->table[pond_segment_of(ref->g, old->where)]);
     if (*ghost < 0) {
         *ghost = pond_ghost_take(ref, hash);
         if (*ghost) ref->shard->counters.ghost_hits++;
     }
-    return *ghost ? POND_MAIN : POND_SMALL;
-}
-
-/* ---- large values ---- */
-
-/* Bytes of a value that one full chunk carries. */
-static uint32_t chunk_capacity(const struct pond_geometry *g) { return g->piece_units_max * POND_UNIT_BYTES - POND_CHUNK_HEAD_BYTES; }
-
-static uint64_t chunks_most(const struct pond_geometry *g, uint64_t value_bytes) {
-    return pond_layout_chunks_most(g->piece_units_max * POND_UNIT_BYTES, value_bytes);
-}
-
-static uint32_t write_chunk(const struct pond_ref *ref, uint32_t ttl_class, struct pond_content *c, uint64_t left, int fresh_key) {
-    uint32_t capacity = chunk_capacity(ref->g), head = POND_CHUNK_HEAD_BYTES;
-    struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
-    c->value_bytes = left < capacity ? (uint32_t)left : capacity;
-    if (!(t.where = pond_hole_take(ref, POND_MAIN, ttl_class, pond_entry_units(c), fresh_key, &t.units))) {
-        uint64_t room = (uint64_t)pond_segment_open_room(ref, POND_MAIN, ttl_class) * POND_UNIT_BYTES;
-        if (room > head + capacity / 8 && room < c->value_bytes + head) c->value_bytes = (uint32_t)room - head;
-        t.units = pond_entry_units(c);
-        t.appended = 1;
-        t.where = pond_segment_append(ref, POND_MAIN, ttl_class, t.units);
-        if (t.where == 0) return 0;
-    } else {
-        ref->shard->counters.hole_hits++;
-    }
-    put(ref, &t, c);
-    POND_CRASHPOINT("set.chunk_written");
-    return t.where;
-}
-
-/* All chunks, and the root's list of them in `list`. Returns 0 when there was no room after all: the chunks are holes again. */
-static int write_chunks(const struct pond_ref *ref, uint32_t ttl_class, const struct pond_content *whole, const void *value, uint64_t bytes,
-                        int fresh_key, struct pond_root *list) {
-    struct pond_chunk_key key = {.hash = whole->hash};
-    struct pond_content c = *whole;
-    c.key = &key;
-    c.key_bytes = sizeof key;
-    c.flags = POND_ENTRY_CHUNK | (whole->flags & POND_ENTRY_TTL);
-    list->value_bytes = bytes;
-    list->chunk_count = 0;
-    for (uint64_t done = 0; done < bytes; done += c.value_bytes) {
-        key.number = list->chunk_count;
-        c.hash = pond_hash(&key, sizeof key, ref->g->hash_seed);
-        c.value = (const unsigned char *)value + done;
-        uint32_t where = list->chunk_count < chunks_most(ref->g, bytes) ? write_chunk(ref, ttl_class, &c, bytes - done, fresh_key) : 0;
-        if (where == 0) {
-            for (uint32_t i = 0; i < list->chunk_count; i++) pond_recycle_retire_one(ref, list->chunk[i]);
-            return 0;
-        }
-        list->chunk[list->chunk_count++] = where;
-    }
-    return 1;
-}
-
-/* Segments that must be free before the first chunk is written, so that the last one finds room: what the value takes, the root, and
- * what is lost at the ends of segments. */
-static uint64_t segments_for(const struct pond_geometry *g, size_t key_bytes, uint64_t bytes) {
-    uint64_t units = (bytes + chunks_most(g, bytes) * 40 + key_bytes + 64) / POND_UNIT_BYTES;
-    return units * 9 / 8 / g->segment_units + 2;
-}
-
-static int set_large(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, struct pond_content *c,
-                     const void *value, size_t bytes, uint64_t ttl_ms, struct millpond_set *o) {
-    struct old old;
-    size_t list_bytes = sizeof(struct pond_root) + chunks_most(ref->g, bytes) * 4;
-    struct pond_root *list = malloc(list_bytes);
-    if (!list) return MILLPOND_ERR_NO_MEMORY;
-    find(ref, place, key, &old);
-    int result = condition(&old, o);
-    while (result == MILLPOND_OK && ref->shard->free_count < segments_for(ref->g, key->count, bytes))
-        if (!pond_recycle_force(ref)) result = MILLPOND_ERR_FULL;
-    if (result == MILLPOND_OK) {
-        find(ref, place, key, &old); /* recycling may have taken it */
-        result = condition(&old, o);
-    }
-    uint32_t ttl_class = pond_ttl_class(ref->g, ttl_ms);
-    if (result == MILLPOND_OK && !write_chunks(ref, ttl_class, c, value, bytes, !old.found, list)) result = MILLPOND_ERR_FULL;
-    if (result == MILLPOND_OK) {
-        struct target t = {.queue = POND_MAIN, .ttl_class = ttl_class};
-        c->flags |= POND_ENTRY_ROOT;
-        c->value = list;
-        c->value_bytes = (uint32_t)(offsetof(struct pond_root, chunk) + list->chunk_count * 4);
-        if (c->value_bytes < sizeof(struct pond_root)) c->value_bytes = sizeof(struct pond_root);
-        if (find_place(ref, &t, pond_entry_units(c), !old.found)) {
-            put(ref, &t, c);
-            publish(ref, place, &old, t.where, key->count + bytes);
-        } else {
-            for (uint32_t i = 0; i < list->chunk_count; i++) pond_recycle_retire_one(ref, list->chunk[i]);
-            result = MILLPOND_ERR_FULL;
-        }
-    }
-    free(list);
-    return result;
+    return *ghost ? (uint32_t)POND_MAIN : strangers;
 }
 
 /* ---- set ---- */
 
 static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
                      uint32_t units, uint64_t ttl_ms, const struct millpond_set *o) {
-    struct target t = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
+    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
     struct old old;
     int ghost = -1;
-    for (;;) {
+    for (int first = 1;; first = 0) {
         find(ref, place, key, &old);
         int result = condition(&old, o);
         if (result != MILLPOND_OK) return result;
-        t.queue = queue_for(ref, &old, key->hash, &ghost);
-        if (find_place(ref, &t, units, !old.found)) break;
+        if (first && pond_recycle_step(ref, units)) continue;
+        room.queue = queue_for(ref, &old, key->hash, POND_SMALL, &ghost);
+        if (find_room(ref, &room, units, !old.found)) break;
         if (!pond_recycle_force(ref)) return MILLPOND_ERR_FULL;
     }
-    put(ref, &t, c);
-    publish(ref, place, &old, t.where, key->count + (c->flags & POND_ENTRY_COUNTER ? 8 : c->value_bytes));
+    pond_room_put(ref, &room, c);
+    publish(ref, place, &old, room.where, key->count + (c->flags & POND_ENTRY_COUNTER ? 8 : c->value_bytes));
     return MILLPOND_OK;
 }
 
-/* Does this value go into chunks? One with a long key and a short value does not: chunks would not help. */
-static int is_large(const struct pond_geometry *g, uint32_t units, size_t value_bytes) {
-    return value_bytes > chunk_capacity(g) || (units > g->piece_units_max && value_bytes > chunk_capacity(g) / 2);
+/* The chunks, then the root in `c`, then the slot. */
+static int write_large(const struct pond_ref *ref, const struct pond_place *place, const struct old *old, struct pond_room *room,
+                       struct pond_content *c, const void *value, size_t bytes, struct pond_root *list) {
+    if (!pond_large_write(ref, room, c, value, bytes, !old->found, list)) return MILLPOND_ERR_FULL;
+    c->flags |= POND_ENTRY_ROOT;
+    c->value = list;
+    c->value_bytes = pond_large_list_bytes(list);
+    if (!find_room(ref, room, pond_entry_units(c), !old->found)) {
+        pond_large_drop(ref, list);
+        return MILLPOND_ERR_FULL;
+    }
+    pond_room_put(ref, room, c);
+    publish(ref, place, old, room->where, c->key_bytes + bytes);
+    return MILLPOND_OK;
 }
 
-/* Can the root of such a value be an entry at all? */
-static int root_fits(const struct pond_geometry *g, size_t key_bytes, size_t value_bytes) {
-    return POND_ROOT_HEAD_BYTES + key_bytes + chunks_most(g, value_bytes) * 4 <= (uint64_t)g->entry_units_max * POND_UNIT_BYTES;
+static int set_large(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, struct pond_content *c,
+                     const void *value, size_t bytes, uint64_t ttl_ms, struct millpond_set *o) {
+    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
+    struct old old;
+    int ghost = -1;
+    struct pond_root *list = pond_large_list(ref->g, bytes);
+    if (!list) return MILLPOND_ERR_NO_MEMORY;
+    find(ref, place, key, &old);
+    int result = condition(&old, o);
+    if (result == MILLPOND_OK) pond_recycle_step(ref, bytes / POND_UNIT_BYTES);
+    while (result == MILLPOND_OK && ref->shard->free_count < pond_large_segments(ref->g, key->count, bytes))
+        if (!pond_recycle_force(ref)) result = MILLPOND_ERR_FULL;
+    if (result == MILLPOND_OK) {
+        find(ref, place, key, &old); /* recycling may have taken it */
+        result = condition(&old, o);
+    }
+    room.queue = queue_for(ref, &old, key->hash, pond_large_queue(ref->g, bytes), &ghost);
+    if (result == MILLPOND_OK) result = write_large(ref, place, &old, &room, c, value, bytes, list);
+    free(list);
+    return result;
 }
 
 static struct pond_content content_for(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms,
@@ -372,8 +292,8 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = content_for(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
     uint32_t units = pond_entry_units(&c);
-    int large = is_large(g, units, value_bytes);
-    if (large ? !root_fits(g, key->count, value_bytes) : units > g->entry_units_max) return MILLPOND_ERR_TOO_LARGE;
+    int large = pond_large_is(g, units, value_bytes);
+    if (large ? !pond_large_fits(g, key->count, value_bytes) : units > g->entry_units_max) return MILLPOND_ERR_TOO_LARGE;
     ref = pond_ref_of(map, number);
     pond_read_prefetch_bucket(map, key->hash); /* S1 */
     pond_ghost_prefetch(&ref, key->hash);
@@ -387,7 +307,6 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
         ref.shard->counters.sets++;
         ref.shard->counters.bytes_set += written * POND_UNIT_BYTES;
         o->version = (uint64_t)c.sequence + 1;
-        pond_recycle_step(&ref, written); /* S8 */
     }
     pond_write_leave(&ref);
     return result;
@@ -428,6 +347,8 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
         pond_store_release_64((uint64_t *)(void *)(pond_ref_at(&ref, old.where) + 8), word);
         POND_CRASHPOINT("touch.stored");
     } else if (old.alive && ttl_ms) {
+        if (pond_recycle_step(&ref, old.d.units)) find(&ref, &place, key, &old);
+        result = old.alive ? MILLPOND_OK : MILLPOND_MISS;
         uint64_t word = pond_expiry_pack(now_ms + ttl_ms, 0);
         while (result == MILLPOND_OK) {
             uint32_t queue = pond_segment_queue(&ref.table[pond_segment_of(ref.g, old.where)]);
@@ -441,7 +362,6 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
             if (!old.alive && result == MILLPOND_OK) result = MILLPOND_MISS;
         }
     }
-    if (result == MILLPOND_OK) pond_recycle_step(&ref, old.d.units);
     pond_write_leave(&ref);
     return result;
 }
@@ -503,7 +423,6 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
         uint32_t units = pond_entry_units(&c);
         int result = set_small(ref, key, place, &c, units, ttl_ms, &always);
         if (result != MILLPOND_OK) return result;
-        pond_recycle_step(ref, units);
     }
     ref->shard->counters.sets++;
     if (value) *value = sum;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Room for an entry. Holes first: what is overwritten must not eat the cache. */
+
+#include "room.h"
+
+#include "crashpoint.h"
+
+int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young) {
+    room->appended = 0;
+    room->where = pond_hole_take(ref, room->queue, room->ttl_class, units, only_young, &room->units);
+    return room->where != 0;
+}
+
+int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young) {
+    if (pond_room_hole(ref, room, units, only_young)) return 1;
+    room->appended = 1;
+    room->units = units;
+    room->where = pond_segment_append(ref, room->queue, room->ttl_class, units);
+    return room->where != 0;
+}
+
+void pond_room_put(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content) {
+    pond_entry_write(ref, room->where, room->units, content);
+    if (room->appended) pond_segment_commit(ref, room->where, room->units);
+    pond_segment_live(ref, room->where, room->units);
+    pond_segment_note_expiry(ref, room->where, content->flags & POND_ENTRY_TTL ? pond_entry_end_ms(content->expiry) : 0);
+    POND_CRASHPOINT("room.put");
+}

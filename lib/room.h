@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_ROOM_H
+#define POND_ROOM_H
+
+/* Room for an entry in a queue: a hole of its size, else the tail of the open segment. For the holder of the shard's mutex. */
+
+#include "entry.h"
+#include "segment.h"
+
+struct pond_room {
+    uint32_t queue, ttl_class; /* wanted */
+    uint32_t where, units;     /* found */
+    int appended;              /* at a tail, not yet committed */
+};
+
+/* A hole alone; a hole or a tail. only_young: no hole that will be recycled soon. 1, or 0 when there is none: nothing is recycled here. */
+int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
+int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
+
+/* Writes the entry there. No slot names it yet. */
+void pond_room_put(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content);
+
+#endif
