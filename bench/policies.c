@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/* policies.c: FIFO, LRU, SIEVE, S3-FIFO and Belady's MIN, exact and item by item.
+ *
+ * All but Belady are queues of key numbers, linked through one pair of arrays: a key is in one queue at a time.
+ *
+ *   FIFO     oldest first.
+ *   LRU      a hit moves to the head.
+ *   SIEVE    a hit sets a mark; a hand moves from tail to head, clears marks and evicts the first item without one (NSDI '24).
+ *   S3-FIFO  small queue a tenth, main the rest, a ghost queue of names with main's capacity (SOSP '23). A new item goes to small, or to
+ *            main when its name is in the ghost. Small's oldest goes to main with two hits or more, else into the ghost; main's oldest
+ *            goes round again with one hit less while it has any (at most 3 count). Main is evicted from while it holds more than its
+ *            share, small otherwise.
+ *   Belady   the item whose next request is farthest away; with sizes it is no longer a bound, but still a measure. */
+#include "policies.h"
+
+#include "host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NONE = UINT32_MAX };
+enum place { OUTSIDE, RESIDENT, SMALL, MAIN, GHOST };
+
+struct queue {
+    uint32_t head, tail; /* new items enter at the head */
+    uint64_t cost;
+};
+
+struct cache {
+    const struct policy_requests *requests;
+    uint32_t *newer, *older; /* neighbours in the queue, towards head and tail */
+    uint32_t *cost;          /* of what is stored */
+    uint8_t *place, *hits;
+};
+
+static void cache_init(struct cache *cache, const struct policy_requests *requests) {
+    size_t keys = requests->key_count;
+    cache->requests = requests;
+    cache->newer = host_alloc(keys * sizeof *cache->newer);
+    cache->older = host_alloc(keys * sizeof *cache->older);
+    cache->cost = host_alloc(keys * sizeof *cache->cost);
+    cache->place = host_alloc(keys);
+    cache->hits = host_alloc(keys);
+}
+
+static void cache_free(struct cache *cache) {
+    free(cache->newer);
+    free(cache->older);
+    free(cache->cost);
+    free(cache->place);
+    free(cache->hits);
+}
+
+static void push(struct cache *cache, struct queue *queue, uint32_t id, enum place place) {
+    cache->newer[id] = NONE;
+    cache->older[id] = queue->head;
+    if (queue->head != NONE)
+        cache->newer[queue->head] = id;
+    else
+        queue->tail = id;
+    queue->head = id;
+    queue->cost += cache->cost[id];
+    cache->place[id] = (uint8_t)place;
+}
+
+static void unlink_from(struct cache *cache, struct queue *queue, uint32_t id) {
+    if (cache->newer[id] != NONE)
+        cache->older[cache->newer[id]] = cache->older[id];
+    else
+        queue->head = cache->older[id];
+    if (cache->older[id] != NONE)
+        cache->newer[cache->older[id]] = cache->newer[id];
+    else
+        queue->tail = cache->newer[id];
+    queue->cost -= cache->cost[id];
+    cache->place[id] = OUTSIDE;
+}
+
+static uint32_t cost_of(const struct policy_requests *requests, uint64_t at) {
+    return requests->costs ? requests->costs[at] : 1;
+}
+
+/* The item was written anew with another size. True when that changed anything. */
+static bool rewritten(struct cache *cache, struct queue *queue, uint32_t id, uint64_t at) {
+    if (!cache->requests->rewrites || !cache->requests->rewrites[at])
+        return false;
+    queue->cost = queue->cost - cache->cost[id] + cost_of(cache->requests, at);
+    cache->cost[id] = cost_of(cache->requests, at);
+    return true;
+}
+
+/* ---- one queue: FIFO, LRU, SIEVE ---- */
+
+enum order { ORDER_FIFO, ORDER_LRU, ORDER_SIEVE };
+
+static uint32_t sieve_victim(struct cache *cache, struct queue *queue, uint32_t *hand) {
+    uint32_t at = *hand != NONE ? *hand : queue->tail;
+    while (cache->hits[at] > 0) {
+        cache->hits[at] = 0;
+        at = cache->newer[at] != NONE ? cache->newer[at] : queue->tail;
+    }
+    *hand = cache->newer[at];
+    return at;
+}
+
+static uint64_t one_queue(const struct policy_requests *requests, enum order order) {
+    struct cache cache;
+    struct queue queue = {NONE, NONE, 0};
+    uint32_t hand = NONE;
+    uint64_t misses = 0;
+    cache_init(&cache, requests);
+    for (uint64_t at = 0; at < requests->count; at++) {
+        uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        bool hit = cache.place[id] == RESIDENT;
+        uint64_t more = 0;
+        if (hit) {
+            cache.hits[id] = 1;
+            if (order == ORDER_LRU) {
+                unlink_from(&cache, &queue, id);
+                push(&cache, &queue, id, RESIDENT);
+            }
+            rewritten(&cache, &queue, id, at);
+        } else {
+            misses++;
+            if (cost > requests->capacity)
+                continue;
+            more = cost;
+        }
+        while (queue.cost + more > requests->capacity) {
+            uint32_t victim = order == ORDER_SIEVE ? sieve_victim(&cache, &queue, &hand) : queue.tail;
+            unlink_from(&cache, &queue, victim);
+        }
+        if (!hit) {
+            cache.cost[id] = cost;
+            cache.hits[id] = 0;
+            push(&cache, &queue, id, RESIDENT);
+        }
+    }
+    cache_free(&cache);
+    return misses;
+}
+
+static uint64_t fifo_misses(const struct policy_requests *requests) {
+    return one_queue(requests, ORDER_FIFO);
+}
+
+static uint64_t lru_misses(const struct policy_requests *requests) {
+    return one_queue(requests, ORDER_LRU);
+}
+
+static uint64_t sieve_misses(const struct policy_requests *requests) {
+    return one_queue(requests, ORDER_SIEVE);
+}
+
+/* ---- S3-FIFO ---- */
+
+enum { PROMOTE_HITS = 2, MAIN_HITS_MAX = 3 };
+
+struct s3fifo {
+    struct cache cache;
+    struct queue small, main, ghost;
+    uint64_t small_share, main_share;
+};
+
+static void to_ghost(struct s3fifo *s3, uint32_t id) {
+    if (s3->cache.cost[id] > s3->main_share)
+        return;
+    while (s3->ghost.cost + s3->cache.cost[id] > s3->main_share)
+        unlink_from(&s3->cache, &s3->ghost, s3->ghost.tail);
+    push(&s3->cache, &s3->ghost, id, GHOST);
+}
+
+/* Moves small's oldest items to main until one of them leaves. */
+static void evict_small(struct s3fifo *s3) {
+    while (s3->small.tail != NONE) {
+        uint32_t id = s3->small.tail;
+        bool promote = s3->cache.hits[id] >= PROMOTE_HITS;
+        unlink_from(&s3->cache, &s3->small, id);
+        s3->cache.hits[id] = 0;
+        if (promote) {
+            push(&s3->cache, &s3->main, id, MAIN);
+        } else {
+            to_ghost(s3, id);
+            return;
+        }
+    }
+}
+
+static void evict_main(struct s3fifo *s3) {
+    while (s3->main.tail != NONE) {
+        uint32_t id = s3->main.tail;
+        unsigned hits = s3->cache.hits[id] < MAIN_HITS_MAX ? s3->cache.hits[id] : MAIN_HITS_MAX;
+        unlink_from(&s3->cache, &s3->main, id);
+        if (hits == 0)
+            return;
+        s3->cache.hits[id] = (uint8_t)(hits - 1);
+        push(&s3->cache, &s3->main, id, MAIN);
+    }
+}
+
+static void make_room(struct s3fifo *s3, uint64_t more) {
+    while (s3->small.cost + s3->main.cost + more > s3->cache.requests->capacity) {
+        if (s3->main.cost > s3->main_share || s3->small.tail == NONE)
+            evict_main(s3);
+        else
+            evict_small(s3);
+    }
+}
+
+static uint64_t s3fifo_misses(const struct policy_requests *requests) {
+    struct s3fifo s3 = {.small = {NONE, NONE, 0}, .main = {NONE, NONE, 0}, .ghost = {NONE, NONE, 0}};
+    struct cache *cache = &s3.cache;
+    uint64_t misses = 0;
+    cache_init(cache, requests);
+    s3.small_share = requests->capacity / 10 > 0 ? requests->capacity / 10 : 1;
+    s3.main_share = requests->capacity - s3.small_share;
+    for (uint64_t at = 0; at < requests->count; at++) {
+        uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        if (cache->place[id] == SMALL || cache->place[id] == MAIN) {
+            cache->hits[id] = cache->hits[id] < UINT8_MAX ? (uint8_t)(cache->hits[id] + 1) : UINT8_MAX;
+            if (rewritten(cache, cache->place[id] == SMALL ? &s3.small : &s3.main, id, at))
+                make_room(&s3, 0);
+            continue;
+        }
+        misses++;
+        bool known = cache->place[id] == GHOST;
+        if (known)
+            unlink_from(cache, &s3.ghost, id);
+        if (cost > requests->capacity)
+            continue;
+        make_room(&s3, cost);
+        cache->cost[id] = cost;
+        cache->hits[id] = 0;
+        push(cache, known ? &s3.main : &s3.small, id, known ? MAIN : SMALL);
+    }
+    cache_free(cache);
+    return misses;
+}
+
+/* ---- Belady ---- */
+
+/* A heap of (next request, item), farthest first. An item's older pairs stay inside until they come up and are seen to be out of date. */
+struct pair {
+    uint64_t next;
+    uint32_t id;
+};
+
+struct heap {
+    struct pair *pairs;
+    uint64_t count;
+};
+
+static void heap_push(struct heap *heap, struct pair pair) {
+    uint64_t at = heap->count++;
+    while (at > 0 && heap->pairs[(at - 1) / 2].next < pair.next) {
+        heap->pairs[at] = heap->pairs[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    heap->pairs[at] = pair;
+}
+
+static struct pair heap_pop(struct heap *heap) {
+    struct pair top = heap->pairs[0], last = heap->pairs[--heap->count];
+    uint64_t at = 0, child;
+    while ((child = at * 2 + 1) < heap->count) {
+        if (child + 1 < heap->count && heap->pairs[child + 1].next > heap->pairs[child].next)
+            child++;
+        if (heap->pairs[child].next <= last.next)
+            break;
+        heap->pairs[at] = heap->pairs[child];
+        at = child;
+    }
+    heap->pairs[at] = last;
+    return top;
+}
+
+/* Of each request: when its key is asked for next; never is farther than any. Keys that never come back differ by nothing, and the
+ * heap takes any of them. */
+static uint64_t *next_requests(const struct policy_requests *requests) {
+    uint64_t *next = host_alloc(requests->count * sizeof *next);
+    uint64_t *seen = host_alloc(requests->key_count * sizeof *seen);
+    memset(seen, 0xff, requests->key_count * sizeof *seen);
+    for (uint64_t at = requests->count; at-- > 0; ) {
+        next[at] = seen[requests->ids[at]];
+        seen[requests->ids[at]] = at;
+    }
+    free(seen);
+    return next;
+}
+
+static uint64_t belady_misses(const struct policy_requests *requests) {
+    struct cache cache;
+    uint64_t *next = next_requests(requests), *next_of = host_alloc(requests->key_count * sizeof *next_of);
+    struct heap heap = {host_alloc((requests->count + 1) * sizeof *heap.pairs), 0};
+    uint64_t misses = 0, stored = 0;
+    cache_init(&cache, requests);
+    for (uint64_t at = 0; at < requests->count; at++) {
+        uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        bool hit = cache.place[id] == RESIDENT;
+        misses += !hit;
+        if (!hit && cost > requests->capacity)
+            continue;
+        if (hit && requests->rewrites && requests->rewrites[at]) {
+            stored = stored - cache.cost[id] + cost;
+            cache.cost[id] = cost;
+        }
+        while (stored + (hit ? 0 : cost) > requests->capacity) {
+            struct pair pair = heap_pop(&heap);
+            if (cache.place[pair.id] != RESIDENT || next_of[pair.id] != pair.next)
+                continue;
+            cache.place[pair.id] = OUTSIDE;
+            stored -= cache.cost[pair.id];
+        }
+        if (!hit) {
+            cache.place[id] = RESIDENT;
+            cache.cost[id] = cost;
+            stored += cost;
+        }
+        next_of[id] = next[at];
+        heap_push(&heap, (struct pair){next[at], id});
+    }
+    cache_free(&cache);
+    free(heap.pairs);
+    free(next_of);
+    free(next);
+    return misses;
+}
+
+const struct policy policies[] = {
+    {"fifo", "oldest first", fifo_misses},
+    {"lru", "least recently used first", lru_misses},
+    {"sieve", "SIEVE, NSDI '24", sieve_misses},
+    {"s3fifo", "S3-FIFO, SOSP '23: small 10 %, ghost as large as main, promotion at two hits", s3fifo_misses},
+    {"belady", "the one whose next request is farthest away", belady_misses},
+    {NULL, NULL, NULL}};
+
+const struct policy *policy_find(const char *name, size_t name_bytes) {
+    for (const struct policy *policy = policies; policy->name; policy++) {
+        if (strlen(policy->name) == name_bytes && memcmp(policy->name, name, name_bytes) == 0)
+            return policy;
+    }
+    return NULL;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* policies.h: exact replacement policies, item by item, to compare a real cache with.
+ *
+ * They keep numbers, not values: each request names a key and what it costs (1 for equal items, else bytes), the cache holds items of
+ * at most `capacity` together, a miss always stores the item unless it is larger than the cache. */
+#ifndef BENCH_POLICIES_H
+#define BENCH_POLICIES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct policy_requests {
+    uint64_t count;
+    const uint32_t *ids;      /* below key_count */
+    const uint32_t *costs;    /* of each request, at least 1; NULL: all are 1 */
+    const uint8_t *rewrites;  /* of each request: a hit changes the item's cost to that of the request; NULL: never */
+    uint32_t key_count;
+    uint64_t capacity;
+};
+
+struct policy {
+    const char *name;
+    const char *about;
+    /* Answers the number of misses. */
+    uint64_t (*misses)(const struct policy_requests *requests);
+};
+
+/* fifo, lru, sieve, s3fifo, belady; ends with an empty name. */
+extern const struct policy policies[];
+const struct policy *policy_find(const char *name, size_t name_bytes);
+
+#endif

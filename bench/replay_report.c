@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* replay_report.c: what `millpond-bench replay` tells. */
+#include "replay.h"
+
+#include "host.h"
+#include "plot.h"
+
+#include <string.h>
+
+static double ratio(uint64_t part, uint64_t whole) {
+    return whole > 0 ? (double)part / (double)whole : 0;
+}
+
+static const char *name_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return strcmp(path, "-") == 0 ? "standard input" : slash ? slash + 1 : path;
+}
+
+void replay_print(const struct replay *replay) {
+    static struct table table;
+    char a[FIGURE_BYTES], b[FIGURE_BYTES];
+    const struct millpond_stats *stats = &replay->stats;
+    printf("trace        %s, %llu requests of %u keys\n", name_of(replay->path), (unsigned long long)replay->trace.request_count,
+           replay->trace.key_count);
+    printf("file         %s, %llu segments of %s in %llu shards\n", figure_bytes(a, stats->file_bytes), (unsigned long long)stats->segments,
+           figure_bytes(b, stats->segment_bytes), (unsigned long long)stats->shards);
+    printf("items        %llu at the end, %llu at the most", (unsigned long long)stats->items, (unsigned long long)replay->items_most);
+    if (replay->items_wanted > 0)
+        printf(", %llu wanted", (unsigned long long)replay->items_wanted);
+    if (replay->equal)
+        printf(", %llu bytes of key and value each", (unsigned long long)replay->entry_bytes);
+    printf("\nwritten      %s set, %s copied: write amplification %.3f\n", figure_bytes(a, stats->bytes_set),
+           figure_bytes(b, stats->bytes_copied), ratio(stats->bytes_copied, stats->bytes_set));
+    printf("speed        %.0f ns a request and process, %llu processes\n",
+           replay->seconds * 1e9 * (double)replay->workers / (double)replay->trace.request_count, (unsigned long long)replay->workers);
+    if (replay->too_large > 0)
+        printf("too large    %llu values were not stored (at most %s)\n", (unsigned long long)replay->too_large,
+               figure_bytes(a, stats->max_item_bytes));
+    if (replay->policy_count > 0)
+        printf("policies     at %llu %s\n", (unsigned long long)replay->capacity, replay->capacity_in_items ? "items" : "bytes");
+    table_init(&table);
+    table_cell(&table, "cache"), table_cell(&table, "misses"), table_cell(&table, "miss ratio");
+    table_cell(&table, "millpond's misses to it"), table_end_row(&table);
+    table_cell(&table, "millpond"), table_cell(&table, "%llu", (unsigned long long)replay->misses);
+    table_cell(&table, "%.4f", ratio(replay->misses, replay->trace.request_count));
+    table_end_row(&table);
+    for (unsigned i = 0; i < replay->policy_count; i++) {
+        table_cell(&table, "%s", replay->policies[i].policy->name);
+        table_cell(&table, "%llu", (unsigned long long)replay->policies[i].misses);
+        table_cell(&table, "%.4f", ratio(replay->policies[i].misses, replay->trace.request_count));
+        table_cell(&table, "%.3f", ratio(replay->misses, replay->policies[i].misses));
+        table_end_row(&table);
+    }
+    printf("\n");
+    table_print(&table, stdout);
+}
+
+void replay_write_json(const struct replay *replay, struct json *json) {
+    const struct millpond_stats *stats = &replay->stats;
+    report_preamble(json, "replay");
+    report_text(json, "trace", name_of(replay->path));
+    report_u64(json, "requests", replay->trace.request_count);
+    report_u64(json, "keys", replay->trace.key_count);
+    report_u64(json, "misses", replay->misses);
+    report_real(json, "miss_ratio", ratio(replay->misses, replay->trace.request_count));
+    report_real(json, "write_amplification", ratio(stats->bytes_copied, stats->bytes_set));
+    report_u64(json, "items", stats->items);
+    report_u64(json, "items_most", replay->items_most);
+    report_u64(json, "items_wanted", replay->items_wanted);
+    report_u64(json, "file_bytes", stats->file_bytes);
+    report_u64(json, "segments", stats->segments);
+    report_u64(json, "segment_bytes", stats->segment_bytes);
+    report_u64(json, "shards", stats->shards);
+    report_u64(json, "entry_bytes", replay->equal ? replay->entry_bytes : 0);
+    report_u64(json, "overwrite", replay->overwrite);
+    report_u64(json, "workers", replay->workers);
+    report_real(json, "seconds", replay->seconds);
+    report_u64(json, "sets", replay->sets);
+    report_u64(json, "too_large", replay->too_large);
+    report_u64(json, "wrong", replay->wrong);
+    report_u64(json, "errors", replay->errors);
+    report_u64(json, "bytes_set", stats->bytes_set);
+    report_u64(json, "bytes_copied", stats->bytes_copied);
+    report_u64(json, "evictions", stats->evictions);
+    report_u64(json, "ghost_hits", stats->ghost_hits);
+    report_u64(json, "hole_hits", stats->hole_hits);
+    report_u64(json, "relinks", stats->relinks);
+    report_u64(json, "policy_capacity", replay->policy_count > 0 ? replay->capacity : 0);
+    report_text(json, "policy_capacity_unit", replay->capacity_in_items ? "items" : "bytes");
+    report_array(json, "policies");
+    for (unsigned i = 0; i < replay->policy_count; i++) {
+        report_object(json, NULL);
+        report_text(json, "name", replay->policies[i].policy->name);
+        report_u64(json, "misses", replay->policies[i].misses);
+        report_real(json, "miss_ratio", ratio(replay->policies[i].misses, replay->trace.request_count));
+        report_real(json, "millpond_misses_to_it", ratio(replay->misses, replay->policies[i].misses));
+        report_end(json);
+    }
+    report_end(json);
+}
+
+void replay_plot(const struct replay *replay) {
+    struct plot plot;
+    struct plot_bar bars[REPLAY_POLICIES_MAX + 1];
+    char title[256], size[FIGURE_BYTES];
+    double mine = ratio(replay->misses, replay->trace.request_count);
+    bars[0] = (struct plot_bar){"millpond", mine, mine, mine};
+    for (unsigned i = 0; i < replay->policy_count; i++) {
+        double theirs = ratio(replay->policies[i].misses, replay->trace.request_count);
+        bars[i + 1] = (struct plot_bar){replay->policies[i].policy->name, theirs, theirs, theirs};
+    }
+    snprintf(title, sizeof title, "%s, file of %s", name_of(replay->path), figure_bytes(size, replay->stats.file_bytes));
+    plot_open(&plot, replay->plot_path, title, 1);
+    plot_bars(&plot, "miss ratio", bars, replay->policy_count + 1);
+    plot_close(&plot);
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+/* mp_verbs.c: the program itself: each verb for a moment, with kills and damage from outside, and wrong usage. */
+#include "program.h"
+
+#include "zipf.h"
+#include <millpond.h>
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+TestSuite(verbs, .init = program_begin, .fini = program_end);
+
+static int64_t number(json_t *object, const char *key) {
+    json_t *value = json_object_get(object, key);
+    cr_assert(json_is_integer(value), "%s is no integer", key);
+    return json_integer_value(value);
+}
+
+static double real(json_t *object, const char *key) {
+    json_t *value = json_object_get(object, key);
+    cr_assert(json_is_number(value), "%s is no number", key);
+    return json_number_value(value);
+}
+
+static unsigned lines(const char *text) {
+    unsigned count = 0;
+    for (; *text; text++)
+        count += *text == '\n';
+    return count;
+}
+
+/* Files of many sizes, an empty one and one that is larger than what the pond takes. */
+static void make_files(void) {
+    static unsigned char bytes[3 << 20];
+    struct rng rng = {5};
+    char name[32];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)rng_next(&rng);
+    cr_assert_eq(mkdir(program_path("files"), 0700), 0);
+    cr_assert_eq(mkdir(program_path("files/below"), 0700), 0);
+    for (unsigned i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "files/%s%u", i % 2 ? "below/" : "", i);
+        program_put(name, bytes + i, (size_t)rng_below(&rng, i % 10 == 0 ? 100000 : 3000));
+    }
+    program_put("files/empty", bytes, 0);
+    program_put("files/large", bytes, sizeof bytes);
+}
+
+static const char *store_of(const char *name) {
+    static char spec[128];
+    snprintf(spec, sizeof spec, "dir:%s", program_path(name));
+    return spec;
+}
+
+/* ---- pool ---- */
+
+Test(verbs, pool_serves_files_and_finds_no_wrong_byte) {
+    struct program program;
+    make_files();
+    PROGRAM_RUN(&program, "pool", "--store", store_of("files"), "--workers", "3", "--seconds", "2", "--size", "8M", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "wrong_bytes"), 0);
+    cr_assert_eq(number(root, "store_items"), 62);
+    cr_assert_gt(number(root, "hits"), 1000);
+    cr_assert_gt(number(root, "misses"), 59);
+    cr_assert_gt(number(root, "from_disk"), 0, "the large file");
+    cr_assert_eq(number(root, "operations"), number(root, "hits") + number(root, "misses") + number(root, "from_disk"));
+    cr_assert_eq(number(json_object_get(root, "get_ns"), "count"), number(root, "hits") + number(root, "misses"));
+    cr_assert_gt(number(json_object_get(root, "get_ns"), "p50"), 0);
+    cr_assert_eq(number(root, "items"), 61);
+    cr_assert_gt(real(root, "hit_ratio"), 0.9);
+    cr_assert_eq(json_array_size(json_object_get(root, "worker_memory")), 3);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, pool_goes_on_when_a_worker_is_killed) {
+    struct program program;
+    make_files();
+    program_start(&program, NULL, (const char *const[]){"pool", "--store", store_of("files"), "--workers", "2", "--seconds", "2", "--size",
+                                                        "8M", "--json", NULL});
+    usleep(800000);
+    pid_t victim = program_child(&program, 0);
+    cr_assert_gt(victim, 0);
+    cr_assert_eq(kill(victim, SIGKILL), 0);
+    program_wait(&program, 60);
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "deaths"), 1);
+    cr_assert_eq(number(root, "faults"), 0);
+    cr_assert_eq(number(root, "wrong_bytes"), 0);
+    cr_assert(strstr(program.err, "killed by signal 9") && strstr(program.err, "took its place"), "%s", program.err);
+    json_decref(root);
+    program_free(&program);
+}
+
+/* Somebody else writes a wrong value under a file's name: that the comparison is real shows here. */
+Test(verbs, pool_notices_a_wrong_byte) {
+    struct program program;
+    struct millpond *pond = NULL;
+    make_files();
+    program_start(&program, NULL, (const char *const[]){"pool", "--store", store_of("files"), "--seconds", "2", "--size", "8M", "--file",
+                                                        program_path("pond"), "--json", NULL});
+    for (unsigned i = 0; i < 100 && !pond; i++) {
+        usleep(20000);
+        if (millpond_open(&pond, program_path("pond"), NULL, NULL) != MILLPOND_OK)
+            pond = NULL;
+    }
+    cr_assert_not_null(pond);
+    for (unsigned i = 0; i < 10; i++) {
+        usleep(50000);
+        millpond_set(pond, "empty", 5, "x", 1, 0);
+    }
+    millpond_close(pond);
+    program_wait(&program, 60);
+    cr_assert_eq(program.status, 1, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_gt(number(root, "wrong_values"), 0);
+    cr_assert_eq(number(root, "wrong_bytes"), number(root, "wrong_values"), "one surplus byte each");
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, pool_does_not_take_a_changed_file_for_a_wrong_value) {
+    struct program program;
+    make_files();
+    program_start(&program, NULL,
+                  (const char *const[]){"pool", "--store", store_of("files"), "--seconds", "2", "--size", "8M", "--json", NULL});
+    usleep(1000000);
+    char name[32];
+    for (unsigned i = 0; i < 60; i++) {
+        snprintf(name, sizeof name, "files/%s%u", i % 2 ? "below/" : "", i);
+        program_put(name, "new", i % 3); /* shorter than it was mapped: the comparison meets SIGBUS */
+    }
+    program_wait(&program, 60);
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_gt(number(root, "changed"), 0);
+    cr_assert_eq(number(root, "wrong_bytes"), 0);
+    cr_assert_eq(number(root, "deaths"), 0);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, pool_says_what_is_wrong_with_its_store) {
+    struct program program;
+    PROGRAM_RUN(&program, "pool", "--store", "dir:/nonexistent/files", "--seconds", "1");
+    cr_assert_eq(program.status, 3);
+    cr_assert(strstr(program.err, "/nonexistent/files") && lines(program.err) == 1, "%s", program.err);
+    program_free(&program);
+    cr_assert_eq(mkdir(program_path("files"), 0700), 0);
+    PROGRAM_RUN(&program, "pool", "--store", store_of("files"), "--seconds", "1");
+    cr_assert_eq(program.status, 3);
+    cr_assert(strstr(program.err, "no readable file") && lines(program.err) == 1, "%s", program.err);
+    program_free(&program);
+    PROGRAM_RUN(&program, "pool", "--store", "ftp:host", "--seconds", "1");
+    cr_assert_eq(program.status, 3);
+    program_free(&program);
+}
+
+/* ---- soak ---- */
+
+static void soak_passes(const char *more) {
+    struct program program;
+    PROGRAM_RUN(&program, "soak", "--workers", "3", "--seconds", "2", "--kill-every", "20ms", "--keys", "200", "--json", more);
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_gt(number(root, "passed"), 1000);
+    cr_assert_eq(number(root, "failed"), 0);
+    cr_assert_gt(number(root, "kills"), 3);
+    cr_assert_eq(number(root, "hangs"), 0);
+    cr_assert_eq(number(root, "crashes"), 0);
+    cr_assert_eq(number(json_object_get(json_object_get(root, "checks"), "file"), "passed"), 1);
+    size_t end = strlen(program.err);
+    cr_assert(end > 11 && strcmp(program.err + end - 11, ", 0 failed\n") == 0, "%s", program.err);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, soak_passes_with_kills) {
+    soak_passes(NULL);
+}
+
+Test(verbs, soak_passes_with_kills_and_eviction) {
+    soak_passes("--pressure");
+}
+
+Test(verbs, soak_notices_values_that_somebody_else_wrote) {
+    struct program program;
+    struct millpond *pond = NULL;
+    program_start(&program, NULL, (const char *const[]){"soak", "--workers", "2", "--seconds", "2", "--keys", "20", "--file",
+                                                        program_path("pond"), "--json", NULL});
+    for (unsigned i = 0; i < 100 && !pond; i++) {
+        usleep(20000);
+        if (millpond_open(&pond, program_path("pond"), NULL, NULL) != MILLPOND_OK)
+            pond = NULL;
+    }
+    cr_assert_not_null(pond);
+    usleep(500000);
+    char name[32];
+    for (unsigned key = 0; key < 40; key++)
+        millpond_set(pond, name, (size_t)snprintf(name, sizeof name, "soak:%u", key), "not a value of a soak", 21, 0);
+    millpond_close(pond);
+    program_wait(&program, 60);
+    cr_assert_eq(program.status, 1, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_gt(number(json_object_get(json_object_get(root, "checks"), "whole"), "failed"), 0);
+    json_decref(root);
+    program_free(&program);
+}
+
+/* ---- run ---- */
+
+Test(verbs, run_measures_engines_side_by_side) {
+    struct program program;
+    PROGRAM_RUN(&program, "run", "--engines", "limit,millpond", "--workers", "2", "--items", "20K", "--reads", "100", "--seconds", "100ms",
+                "--rounds", "3", "--verify", "--json", program_path("out.json"));
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    cr_assert(strstr(program.out, "millpond") && strstr(program.out, "p99.9"), "%s", program.out);
+    json_t *root = json_load_file(program_path("out.json"), 0, NULL), *list = json_object_get(root, "engines");
+    cr_assert_eq(json_array_size(list), 2);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *engine = json_array_get(list, i);
+        cr_assert_eq(number(engine, "wrong"), 0);
+        cr_assert_eq(number(engine, "misses"), 0);
+        cr_assert_gt(number(engine, "gets"), 1000);
+        cr_assert_gt(real(engine, "ns_per_op"), 1);
+        cr_assert_gt(real(engine, "load_ns"), 1);
+        cr_assert_eq(json_array_size(json_object_get(engine, "rounds")), 3);
+        if (i == 0)
+            cr_assert_float_eq(real(engine, "ratio"), 1, 1e-9);
+    }
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, run_reads_many_keys_with_one_call_and_writes) {
+    struct program program;
+    PROGRAM_RUN(&program, "run", "--engines", "millpond", "--workers", "2", "--items", "5K", "--reads", "50", "--mget", "16", "--seconds",
+                "100ms", "--rounds", "2", "--verify", "--dist", "uniform", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program), *engine = json_array_get(json_object_get(root, "engines"), 0);
+    double gets = (double)number(engine, "gets"), sets = (double)number(engine, "sets");
+    cr_assert(gets / (gets + sets) > 0.45 && gets / (gets + sets) < 0.55);
+    cr_assert_eq(number(engine, "wrong"), 0);
+    cr_assert_gt(number(json_object_get(engine, "set_latency_ns"), "count"), 0);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, run_names_engines_that_do_not_exist) {
+    struct program program;
+    PROGRAM_RUN(&program, "run", "--engines", "millpond,nosuch");
+    cr_assert_eq(program.status, 2);
+    cr_assert(strstr(program.err, "nosuch"), "%s", program.err);
+    program_free(&program);
+}
+
+/* An engine whose server is not installed is named, and the others run. */
+Test(verbs, run_names_engines_that_are_not_installed) {
+    struct program program;
+    cr_assert_eq(setenv("PATH", "/nonexistent", 1), 0);
+    PROGRAM_RUN(&program, "run", "--engines", "memcached,limit", "--items", "1K", "--seconds", "20ms", "--rounds", "1", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program), *list = json_object_get(root, "engines");
+    cr_assert(json_is_false(json_object_get(json_array_get(list, 0), "measured")));
+    cr_assert_not_null(strstr(json_string_value(json_object_get(json_array_get(list, 0), "why_not")), "not installed"));
+    cr_assert(json_is_true(json_object_get(json_array_get(list, 1), "measured")));
+    json_decref(root);
+    program_free(&program);
+    PROGRAM_RUN(&program, "run", "--engines", "limit", "--plot", program_path("out.svg"));
+    cr_assert_eq(program.status, 3);
+    cr_assert(strstr(program.err, "gnuplot") && lines(program.err) == 1, "%s", program.err);
+    program_free(&program);
+}
+
+/* ---- replay ---- */
+
+static void put_zipf_trace(const char *name, unsigned requests, unsigned keys) {
+    FILE *file = fopen(program_path(name), "w");
+    struct zipf zipf;
+    struct rng rng = {9};
+    cr_assert_not_null(file);
+    zipf_init(&zipf, keys, 0.9);
+    for (unsigned i = 0; i < requests; i++)
+        fprintf(file, "%llu\n", (unsigned long long)zipf_draw(&zipf, &rng));
+    cr_assert_eq(fclose(file), 0);
+}
+
+static double policy_ratio(json_t *root, const char *name) {
+    json_t *list = json_object_get(root, "policies"), *policy;
+    size_t at;
+    json_array_foreach(list, at, policy) {
+        if (strcmp(json_string_value(json_object_get(policy, "name")), name) == 0)
+            return real(policy, "miss_ratio");
+    }
+    cr_assert_fail("no policy %s", name);
+    return 0;
+}
+
+Test(verbs, replay_with_room_for_all_misses_each_key_once) {
+    static const char *const text = "a\nb\nc\na\nb\nc\na\nb\nc\nd\n";
+    struct program program;
+    struct stat before, after;
+    program_put("trace", text, strlen(text));
+    stat(program_path("trace"), &before);
+    PROGRAM_RUN(&program, "replay", "--size", "1M", "--policies", "all", "--json", program_path("trace"));
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "requests"), 10);
+    cr_assert_eq(number(root, "misses"), 4);
+    cr_assert_float_eq(real(root, "miss_ratio"), 0.4, 1e-9);
+    cr_assert_float_eq(real(root, "write_amplification"), 0, 1e-9);
+    cr_assert_eq(number(root, "items"), 4);
+    cr_assert_eq(number(root, "file_bytes"), 1 << 20);
+    cr_assert_float_eq(policy_ratio(root, "belady"), 0.4, 1e-9);
+    stat(program_path("trace"), &after);
+    cr_assert_eq(after.st_size, before.st_size, "--json must not take the trace for its file");
+    json_decref(root);
+    program_free(&program);
+}
+
+/* The file must come as close to N items as it can without ever holding more, and then miss about as often as an ideal S3-FIFO. */
+Test(verbs, replay_sizes_a_file_for_so_many_items) {
+    struct program program;
+    put_zipf_trace("trace", 100000, 20000);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "1500", "--policies", "all", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_leq(number(root, "items_most"), 1500);
+    cr_assert_geq(number(root, "items_most"), 1450);
+    cr_assert_eq(number(root, "wrong"), 0);
+    cr_assert_lt(real(root, "miss_ratio"), policy_ratio(root, "fifo"));
+    cr_assert_gt(real(root, "miss_ratio"), policy_ratio(root, "belady"));
+    cr_assert_float_eq(real(root, "miss_ratio"), policy_ratio(root, "s3fifo"), 0.05 * policy_ratio(root, "s3fifo"));
+    cr_assert_gt(real(root, "write_amplification"), 0);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, replay_shares_a_trace_and_reads_standard_input) {
+    struct program program;
+    put_zipf_trace("trace", 50000, 5000);
+    const char *const words[] = {"replay", "-", "--size", "4M", "--workers", "2", "--json", NULL};
+    program_run(&program, program_path("trace"), words);
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "requests"), 50000);
+    cr_assert_geq(number(root, "misses"), number(root, "keys"), "each key misses once, or twice when both workers ask at once");
+    cr_assert_lt((double)number(root, "misses"), 1.02 * (double)number(root, "keys"));
+    cr_assert_eq(number(root, "wrong"), 0);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, replay_takes_sizes_from_quantiles_and_overwrites) {
+    struct program program;
+    put_zipf_trace("trace", 50000, 5000);
+    program_put("sizes", "100\n200\n300\n2000\n", 17);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "10%", "--value-sizes", program_path("sizes"), "--overwrite", "30",
+                "--policies", "s3fifo,lru", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "wrong"), 0);
+    cr_assert_gt(number(root, "sets"), number(root, "misses"), "hits are overwritten");
+    cr_assert_str_eq(json_string_value(json_object_get(root, "policy_capacity_unit")), "bytes");
+    cr_assert_float_eq(real(root, "miss_ratio"), policy_ratio(root, "s3fifo"), 0.15 * policy_ratio(root, "s3fifo"));
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, replay_needs_one_size) {
+    struct program program;
+    program_put("trace", "a\n", 2);
+    PROGRAM_RUN(&program, "replay", program_path("trace"));
+    cr_assert_eq(program.status, 2);
+    program_free(&program);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--size", "1M", "--items", "5");
+    cr_assert_eq(program.status, 2);
+    program_free(&program);
+    PROGRAM_RUN(&program, "replay", "/nonexistent/trace", "--size", "1M");
+    cr_assert_eq(program.status, 3);
+    cr_assert_eq(lines(program.err), 1, "%s", program.err);
+    program_free(&program);
+}
+
+/* ---- all of them ---- */
+
+Test(verbs, each_has_help_and_refuses_unknown_options) {
+    static const char *const names[] = {"pool", "run", "replay", "soak"};
+    struct program program;
+    for (unsigned i = 0; i < 4; i++) {
+        PROGRAM_RUN(&program, names[i], "--help");
+        cr_assert_eq(program.status, 0, "%s", names[i]);
+        cr_assert(strstr(program.out, names[i]) && strstr(program.out, "--json"), "%s", program.out);
+        program_free(&program);
+        PROGRAM_RUN(&program, names[i], "--nosuch");
+        cr_assert_eq(program.status, 2, "%s", names[i]);
+        cr_assert(strstr(program.err, "--nosuch") && lines(program.err) == 1, "%s", program.err);
+        program_free(&program);
+    }
+    PROGRAM_RUN(&program, "nosuch");
+    cr_assert_eq(program.status, 2);
+    program_free(&program);
+}
+
+/* Where the running program's pond lies, as the kernel knows it. */
+static void find_pond(pid_t pid, char *path) {
+    char maps[64], line[512];
+    *path = 0;
+    snprintf(maps, sizeof maps, "/proc/%ld/maps", (long)pid);
+    FILE *file = fopen(maps, "r");
+    while (file && !*path && fgets(line, sizeof line, file)) {
+        const char *from = strchr(line, '/'), *end = strstr(line, ".pond");
+        if (from && end)
+            snprintf(path, 256, "%.*s.pond", (int)(end - from), from);
+    }
+    if (file)
+        fclose(file);
+}
+
+Test(verbs, an_interrupt_ends_early_with_figures_and_leaves_nothing_behind) {
+    struct program program;
+    char pond[256];
+    make_files();
+    program_start(&program, NULL,
+                  (const char *const[]){"pool", "--store", store_of("files"), "--seconds", "60", "--size", "8M", "--json", NULL});
+    usleep(700000);
+    find_pond(program.pid, pond);
+    cr_assert_eq(access(pond, F_OK), 0, "'%s'", pond);
+    cr_assert_eq(kill(program.pid, SIGINT), 0);
+    program_wait(&program, 20);
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_lt(real(root, "seconds"), 30);
+    cr_assert_neq(access(pond, F_OK), 0, "%s was left behind", pond);
+    json_decref(root);
+    program_free(&program);
+}
