@@ -80,7 +80,9 @@ static inline int pond_cas_64(uint64_t *p, uint64_t old, uint64_t fresh) { retur
 static inline int pond_cas_32(uint32_t *p, uint32_t old, uint32_t fresh) { return ck_pr_cas_32(p, old, fresh); }
 static inline void pond_add_64(uint64_t *p, uint64_t v) { ck_pr_add_64(p, v); }
 
-static inline void pond_copy_out(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
+static inline void pond_copy_out(void *to, const void *from, size_t bytes) {
+    if (bytes != 0) memcpy(to, from, bytes); /* an empty value may have no buffer */
+}
 static inline void pond_copy_in(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
 
 /* Keys are short: up to 32 bytes are compared by two loads that may overlap, without a call. */

@@ -108,10 +108,15 @@ struct pond_content {
     uint32_t sequence;
     uint64_t expiry; /* expiry word, with POND_ENTRY_TTL */
     uint64_t hash;   /* of the key */
+    uint64_t sum;    /* pond_entry_sum(); made while writing where `summed` is 0 */
+    int summed;
 };
 
 /* Units that it takes without slack; more than any segment has when it is too large. */
 uint32_t pond_entry_units(const struct pond_content *c);
+
+/* Makes the part of the entry's check that hashes the value, which takes time: before the lock is taken. */
+void pond_entry_sum(struct pond_content *c);
 
 /* Writes an entry at `where`, where `units` (at least pond_entry_units) are allotted and no slot points. Word 0 last, by one store: until
  * then what stood there (a hole) still tells a walk its size. */

@@ -96,7 +96,7 @@ void pond_ghost_add(const struct pond_ref *ref, uint64_t hash) {
 
 void pond_ghost_prefetch(const struct pond_ref *ref, uint64_t hash) {
     uint16_t print;
-    if (ref->shard->counters.evictions) __builtin_prefetch(ghost_bucket(ref, hash, &print));
+    if (pond_load_64(&ref->shard->counters.evictions)) __builtin_prefetch(ghost_bucket(ref, hash, &print));
 }
 
 int pond_ghost_take(const struct pond_ref *ref, uint64_t hash) {

@@ -19,36 +19,36 @@ static int believable(uint64_t high, uint64_t skew, uint64_t system_ms) {
     return skew <= POND_TTL_MS_MAX && high <= system_ms + POND_TTL_MS_MAX;
 }
 
-/* What this process adds to its clock: its own skew, and that which the file had when it came. */
-static uint64_t skew_of(const struct pond_map *map) {
-    uint64_t own = pond_load_64(&map->skew_ms);
-    return own ? own - 1 : pond_load_64(&map->living->clock_skew_ms);
-}
-
 uint64_t pond_clock_read(struct pond_map *map) {
-    uint64_t system_ms = pond_platform_realtime_ms(), skew = skew_of(map);
+    uint64_t system_ms = pond_platform_realtime_ms(), skew = pond_load_64(&map->skew_ms);
     uint64_t high = pond_load_64(&map->living->clock_high_ms);
     if (POND_UNLIKELY(!believable(high, skew, system_ms))) return system_ms;
     if (POND_LIKELY(system_ms + skew + BEHIND_MS >= high)) return system_ms + skew > high ? system_ms + skew : high;
     return map->readonly ? high : pond_clock_write(map);
 }
 
+/* The system's clock was set back: another process may have found out before, else we do. The new skew. */
+static uint64_t catch_up(struct pond_map *map, uint64_t system_ms, uint64_t high) {
+    struct pond_living *living = map->living;
+    uint64_t skew = pond_load_64(&map->skew_ms), known = pond_load_64(&living->clock_skew_ms);
+    if (known > skew && known <= POND_TTL_MS_MAX) skew = known;
+    if (system_ms + skew + BEHIND_MS < high) skew = high - system_ms;
+    pond_store_64(&map->skew_ms, skew);
+    for (uint64_t old; (old = pond_load_64(&living->clock_skew_ms)) < skew;) pond_cas_64(&living->clock_skew_ms, old, skew);
+    return skew;
+}
+
 uint64_t pond_clock_write(struct pond_map *map) {
     struct pond_living *living = map->living;
-    uint64_t high = pond_load_64(&living->clock_high_ms), skew = skew_of(map);
+    uint64_t high = pond_load_64(&living->clock_high_ms), skew = pond_load_64(&map->skew_ms);
     uint64_t system_ms = pond_platform_realtime_ms(), now = system_ms + skew;
     if (POND_UNLIKELY(!believable(high, skew, system_ms))) {
-        pond_store_64(&map->skew_ms, 1);
+        pond_store_64(&map->skew_ms, 0);
         pond_store_64(&living->clock_skew_ms, 0);
         pond_cas_64(&living->clock_high_ms, high, system_ms);
         return system_ms;
     }
-    if (POND_UNLIKELY(now + BEHIND_MS < high)) {
-        skew += high - now;
-        pond_store_64(&map->skew_ms, skew + 1);
-        for (uint64_t old; (old = pond_load_64(&living->clock_skew_ms)) < skew;) pond_cas_64(&living->clock_skew_ms, old, skew);
-        return high;
-    }
+    if (POND_UNLIKELY(now + BEHIND_MS < high)) now = system_ms + catch_up(map, system_ms, high);
     while (now > high) {
         if (pond_cas_64(&living->clock_high_ms, high, now)) return now;
         high = pond_load_64(&living->clock_high_ms);

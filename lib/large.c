@@ -58,7 +58,7 @@ static uint32_t write_chunk(const struct pond_ref *ref, const struct pond_room *
     struct pond_room room = *like;
     c->value_bytes = left < capacity ? (uint32_t)left : capacity;
     if (pond_room_hole(ref, &room, pond_entry_units(c), fresh_key)) {
-        ref->shard->counters.hole_hits++;
+        pond_bump_64(&ref->shard->counters.hole_hits, 1);
     } else {
         uint64_t rest = (uint64_t)pond_segment_open_room(ref, room.queue, room.ttl_class) * POND_UNIT_BYTES;
         if (rest > POND_CHUNK_HEAD_BYTES + capacity / 8 && rest < c->value_bytes + POND_CHUNK_HEAD_BYTES)

@@ -62,7 +62,7 @@ void pond_recover_shard(const struct pond_ref *ref) {
         pond_segment_rebuild(ref);
         if (unfinished == POND_UNFINISHED_COUNTER) renumber(ref, counter);
     }
-    ref->shard->counters.recoveries++;
+    pond_bump_64(&ref->shard->counters.recoveries, 1);
     POND_CRASHPOINT("recover.end");
 }
 

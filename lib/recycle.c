@@ -122,6 +122,7 @@ static unsigned slots_of(const struct pond_ref *ref, const struct pond_place *pl
     for (unsigned i = 0; i < n; i++) {
         uint32_t bucket = i < POND_BUCKET_SLOTS ? place->home : place->other, slot = i % POND_BUCKET_SLOTS;
         spots[i] = (struct pond_spot){bucket, slot, pond_load_64(&ref->buckets[bucket].slot[slot])};
+        if (pond_where_valid(ref->g, pond_slot_where(spots[i].word))) __builtin_prefetch(pond_ref_at(ref, pond_slot_where(spots[i].word)));
     }
     return n;
 }
@@ -135,11 +136,13 @@ void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *plac
         ages[i] = age_of(ref, &spots[i]);
         if (hits[i] < hits[best] || (hits[i] == hits[best] && ages[i] > ages[best])) best = i;
     }
-    for (unsigned i = 0; i < n; i++)
-        if (hits[i] > hits[best] && ages[i] > ages[best]) pond_hits_set(&ref->buckets[spots[i].bucket], spots[i].slot, hits[i] - 1);
+    /* One of those passed over is lowered, as the hand of a clock passes one: all of them each time would forget in a moment who is read.
+     */
+    unsigned hand = (unsigned)(ref->shard->counters.index_evictions % n);
+    if (hits[hand] > hits[best]) pond_hits_set(&ref->buckets[spots[hand].bucket], spots[hand].slot, hits[hand] - 1);
     *spot = spots[best];
-    ref->shard->counters.evictions++;
-    ref->shard->counters.index_evictions++;
+    pond_bump_64(&ref->shard->counters.evictions, 1);
+    pond_bump_64(&ref->shard->counters.index_evictions, 1);
     pond_recycle_remove(ref, spot);
     spot->word = 0;
 }
@@ -154,20 +157,20 @@ static uint64_t ttl_left(uint64_t expiry_word, uint64_t now_ms) {
 static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, const struct pond_content *content, uint64_t now_ms) {
     uint64_t left = content->flags & POND_ENTRY_TTL ? ttl_left(content->expiry, now_ms) : 0;
     struct pond_room room = {.queue = queue, .ttl_class = pond_ttl_class(ref->g, left)};
-    if (!pond_room_find(ref, &room, pond_entry_units(content), 0)) return 0;
+    if (!pond_room_find_any(ref, &room, pond_entry_units(content), 0)) return 0;
     pond_room_put(ref, &room, content);
     return room.where;
 }
 
 static struct pond_content content_of(const struct pond_ref *ref, const unsigned char *at, const struct pond_decoded *d) {
-    struct pond_content c = {at + d->key_off,
-                             at + d->value_off,
-                             d->key_bytes,
-                             d->value_bytes,
-                             d->flags & ~POND_ENTRY_WIDE,
-                             d->sequence,
-                             d->expiry,
-                             pond_hash(at + d->key_off, d->key_bytes, ref->g->hash_seed)};
+    struct pond_content c = {.key = at + d->key_off,
+                             .value = at + d->value_off,
+                             .key_bytes = d->key_bytes,
+                             .value_bytes = d->value_bytes,
+                             .flags = d->flags & ~POND_ENTRY_WIDE,
+                             .sequence = d->sequence,
+                             .expiry = d->expiry,
+                             .hash = pond_hash(at + d->key_off, d->key_bytes, ref->g->hash_seed)};
     return c;
 }
 
@@ -270,9 +273,9 @@ static int is_over(const struct walker *w, const struct item *item, const struct
 static void leave(const struct walker *w, const struct item *item, const struct pond_spot *spot, int over) {
     struct pond_shard_counters *counters = &w->ref->shard->counters;
     if (over) {
-        counters->expirations++;
+        pond_bump_64(&counters->expirations, 1);
     } else {
-        counters->evictions++;
+        pond_bump_64(&counters->evictions, 1);
         if (w->queue == POND_SMALL) pond_ghost_add(w->ref, item->hash);
     }
     POND_CRASHPOINT("recycle.leaving");
@@ -319,7 +322,7 @@ static int keep(struct walker *w, const struct item *item, const struct pond_spo
     if (!kept) return 0;
     POND_CRASHPOINT("recycle.copied");
     if (!pack) lower_hits(w, item, spot, promoted);
-    ref->shard->counters.bytes_copied += (uint64_t)item->d.units * POND_UNIT_BYTES;
+    pond_bump_64(&ref->shard->counters.bytes_copied, (uint64_t)item->d.units * POND_UNIT_BYTES);
     w->copied_bytes += (uint64_t)item->d.units * POND_UNIT_BYTES;
     return 1;
 }
@@ -351,7 +354,7 @@ static void cool_item(struct walker *w, const struct item *item) {
 /* A segment whose entries cannot be stepped over: every slot that names it is cleared, found by looking at all. Damage only. */
 static void drop_all_by_index(const struct walker *w) {
     const struct pond_ref *ref = w->ref;
-    ref->shard->counters.damages++;
+    pond_bump_64(&ref->shard->counters.damages, 1);
     for (uint32_t b = 0; b < ref->g->bucket_count; b++)
         for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++) {
             struct pond_spot spot = {b, i, pond_load_64(&ref->buckets[b].slot[i])};
@@ -396,13 +399,13 @@ static void finish(struct walker *w) {
     walk->cursor_units = 0;
     if (walk->phase == SCAN) {
         int hot = walk->hot_units * 100 >= (uint64_t)w->tail * POND_RELINK_PERCENT && w->tail > 0;
-        walk->phase = hot && !w->merciless && walk->relinks < POND_RELINKS_MAX && ref->shard->free_count > 0 ? COOL : DROP;
+        walk->phase = hot && !w->merciless && walk->relinks < POND_RELINKS_MAX ? COOL : DROP;
         return;
     }
     walk->victim = 0;
     if (walk->phase == COOL) {
         walk->relinks++;
-        ref->shard->counters.relinks++;
+        pond_bump_64(&ref->shard->counters.relinks, 1);
         POND_CRASHPOINT("recycle.relinking");
         pond_segment_requeue(ref, w->segment, POND_MAIN);
     } else if (pond_segment_pinned(ref, w->segment)) {
@@ -474,7 +477,9 @@ int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
     struct walker w = walker_of(ref, victim, now_ms, 0);
     uint64_t left = w.tail - shard->walk.cursor_units + (shard->walk.phase == SCAN ? w.tail : 0);
     uint64_t room = (uint64_t)shard->free_count * ref->g->segment_units + ref->g->segment_units / 8 + 1;
-    uint64_t budget = units * (2 + 2 * left / room) + STEP_ENTRIES_MIN * ENTRY_COST_UNITS;
+    /* Relinks free nothing: the more of them, the faster the walk. */
+    uint64_t relinks = shard->walk.relinks < POND_RELINKS_MAX ? shard->walk.relinks : POND_RELINKS_MAX;
+    uint64_t budget = (units * (2 + 2 * left / room) + STEP_ENTRIES_MIN * ENTRY_COST_UNITS) * (1 + relinks);
     advance(&w, budget, STEP_ENTRIES_MAX + (unsigned)(units / 64));
     note_step(ref, &w);
     return 1;
@@ -483,7 +488,7 @@ int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
 int pond_recycle_force(const struct pond_ref *ref) {
     struct pond_shard *shard = ref->shard;
     uint32_t free_before = shard->free_count;
-    shard->counters.stalls++;
+    pond_bump_64(&shard->counters.stalls, 1);
     for (uint32_t turns = 0; turns < 2 * ref->g->segment_count && shard->free_count <= free_before; turns++) {
         uint64_t now_ms = pond_clock_read(ref->map);
         uint32_t victim = walking(ref);

@@ -19,6 +19,12 @@ int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t 
     return room->where != 0;
 }
 
+int pond_room_find_any(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young) {
+    if (pond_room_find(ref, room, units, only_young)) return 1;
+    room->where = pond_segment_append_anywhere(ref, room->queue, units);
+    return room->where != 0;
+}
+
 void pond_room_put(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content) {
     pond_entry_write(ref, room->where, room->units, content);
     if (room->appended) pond_segment_commit(ref, room->where, room->units);

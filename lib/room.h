@@ -16,6 +16,8 @@ struct pond_room {
 /* A hole alone; a hole or a tail. only_young: no hole that will be recycled soon. 1, or 0 when there is none: nothing is recycled here. */
 int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
 int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
+/* The same, or else the tail of any open segment. */
+int pond_room_find_any(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
 
 /* Writes the entry there. No slot names it yet. */
 void pond_room_put(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content);

@@ -57,7 +57,7 @@ static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms,
         POND_CRASHPOINT("write.recovered");
         pond_lock_consistent(&ref->shard->mutex);
     }
-    if (waited) ref->shard->counters.lock_waits++;
+    if (waited) pond_bump_64(&ref->shard->counters.lock_waits, 1);
     POND_CRASHPOINT("write.locked");
     return MILLPOND_OK;
 }
@@ -139,6 +139,20 @@ static void find(const struct pond_ref *ref, const struct pond_place *place, con
     }
 }
 
+/* S1, without the lock: waits for the bucket's line, and asks for the entry that this write may replace, so that both misses lie outside
+ * the lock. A hint: what it sees may be out of date. With intent to write: the entry becomes a hole, and the next write goes there. */
+static void prefetch_old(const struct pond_ref *ref, const struct pond_place *place) {
+    const struct pond_bucket *home = &ref->buckets[place->home];
+    unsigned mask = pond_candidates(home, place->tag);
+    if (mask == 0) return;
+    uint32_t where = pond_slot_where(pond_load_64(&home->slot[__builtin_ctz(mask)]));
+    if (!pond_where_valid(ref->g, where)) return;
+    const unsigned char *at = pond_ref_at(ref, where);
+    __builtin_prefetch(at, 1);
+    __builtin_prefetch(at + 64, 1);
+    __builtin_prefetch(at + 128, 1);
+}
+
 static uint32_t new_sequence(const struct pond_ref *ref) {
     uint32_t sequence = ref->shard->sequence + 1;
     pond_store_32(&ref->shard->sequence, sequence);
@@ -149,11 +163,8 @@ static uint32_t new_sequence(const struct pond_ref *ref) {
 
 /* S4, without recycling. */
 static int find_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key) {
-    if (!pond_room_find(ref, room, units, fresh_key)) {
-        room->where = pond_segment_append_anywhere(ref, room->queue, units);
-        return room->where != 0;
-    }
-    if (!room->appended) ref->shard->counters.hole_hits++;
+    if (!pond_room_find_any(ref, room, units, fresh_key)) return 0;
+    if (!room->appended) pond_bump_64(&ref->shard->counters.hole_hits, 1);
     return 1;
 }
 
@@ -203,7 +214,7 @@ static uint32_t queue_for(const struct pond_ref *ref, const struct old *old, uin
     if (old->found) return pond_segment_queue(&ref->table[pond_segment_of(ref->g, old->where)]);
     if (*ghost < 0) {
         *ghost = pond_ghost_take(ref, hash);
-        if (*ghost) ref->shard->counters.ghost_hits++;
+        if (*ghost) pond_bump_64(&ref->shard->counters.ghost_hits, 1);
     }
     return *ghost ? (uint32_t)POND_MAIN : strangers;
 }
@@ -297,6 +308,8 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     ref = pond_ref_of(map, number);
     pond_read_prefetch_bucket(map, key->hash); /* S1 */
     pond_ghost_prefetch(&ref, key->hash);
+    if (!large) pond_entry_sum(&c); /* while the bucket's line is on its way */
+    prefetch_old(&ref, &place);
     int result = pond_write_enter(map, number, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
     c.sequence = new_sequence(&ref);
@@ -304,8 +317,8 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
         large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, units, o->ttl_ms, o);
     if (result == MILLPOND_OK) {
         uint64_t written = large ? pond_entry_units(&c) + value_bytes / POND_UNIT_BYTES : units;
-        ref.shard->counters.sets++;
-        ref.shard->counters.bytes_set += written * POND_UNIT_BYTES;
+        pond_bump_64(&ref.shard->counters.sets, 1);
+        pond_bump_64(&ref.shard->counters.bytes_set, written * POND_UNIT_BYTES);
         o->version = (uint64_t)c.sequence + 1;
     }
     pond_write_leave(&ref);
@@ -324,8 +337,8 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     find(&ref, &place, key, &old);
     if (old.found) pond_recycle_remove(&ref, &old.spot);
     POND_CRASHPOINT("delete.removed");
-    if (old.found && !old.alive) ref.shard->counters.expirations++;
-    if (old.alive) ref.shard->counters.deletes++;
+    if (old.found && !old.alive) pond_bump_64(&ref.shard->counters.expirations, 1);
+    if (old.alive) pond_bump_64(&ref.shard->counters.deletes, 1);
     pond_write_leave(&ref);
     return old.alive ? MILLPOND_OK : MILLPOND_MISS;
 }
@@ -424,7 +437,7 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
         int result = set_small(ref, key, place, &c, units, ttl_ms, &always);
         if (result != MILLPOND_OK) return result;
     }
-    ref->shard->counters.sets++;
+    pond_bump_64(&ref->shard->counters.sets, 1);
     if (value) *value = sum;
     return MILLPOND_OK;
 }
