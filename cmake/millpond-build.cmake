@@ -6,10 +6,19 @@ set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
+# Installed programs find the installed library beside them, wherever the tree is put.
+file(RELATIVE_PATH millpond_bin_to_lib /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
+set(CMAKE_INSTALL_RPATH "$ORIGIN/${millpond_bin_to_lib}")
+
 add_library(millpond_warnings INTERFACE)
 target_compile_options(millpond_warnings INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wcast-qual -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes
   $<$<BOOL:${MILLPOND_WERROR}>:-Werror>)
+
+# What gcc inserts for UndefinedBehaviorSanitizer hides the ranges of small integers, and conversions that lose nothing are warned of.
+if(MILLPOND_SANITIZE STREQUAL "address" AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(millpond_warnings INTERFACE -Wno-conversion -Wno-sign-conversion)
+endif()
 
 # ThreadSanitizer sees nothing through inline assembly: MILLPOND_TSAN makes the atomics compiler builtins.
 if(MILLPOND_SANITIZE STREQUAL "address")

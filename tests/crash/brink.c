@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* Ponds on the brink of something rare. */
+
+#include "brink.h"
+
+#include <stdlib.h>
+
+#define ACTS_MAX 1500
+
+/* ---- figures, read from the bytes ---- */
+
+static uint64_t moves(struct ground *ground) { return ground_shard(ground, 0).shard->moves; }
+static uint64_t index_evictions(struct ground *ground) { return ground_shard(ground, 0).shard->counters.index_evictions; }
+static uint64_t evictions(struct ground *ground) { return ground_shard(ground, 0).shard->counters.evictions; }
+static uint64_t copied(struct ground *ground) { return ground_shard(ground, 0).shard->counters.bytes_copied; }
+static uint64_t relinks(struct ground *ground) { return ground_shard(ground, 0).shard->counters.relinks; }
+static uint64_t expirations(struct ground *ground) { return ground_shard(ground, 0).shard->counters.expirations; }
+static uint64_t freed(struct ground *ground) {
+    uint64_t sum = 0;
+    struct pond_ref ref = ground_shard(ground, 0);
+    for (uint32_t i = 0; i < ref.g->segment_count; i++) sum += ref.table[i].epoch;
+    return sum;
+}
+
+/* ---- acts ---- */
+
+static void add_tiny(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 32); }
+static void add_small(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 300); }
+static void add_large(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 3500); }
+
+const struct brink brinks[] = {
+    {"a set that moves an entry", "displace", add_tiny, moves, 1, 40},
+    {"a set that finds the index full", "displace", add_tiny, index_evictions, 1, 25},
+    {"a set that drops entries", "evict what is cold", add_small, evictions, 3, 40},
+    {"a set that promotes an entry", "evict and promote", add_small, copied, 1, 40},
+    {"a set that frees a segment", "evict what is cold", add_small, freed, 1, 30},
+    {"a set that relinks a segment", "relink what is hot", add_small, relinks, 1, 30},
+    {"a set that copies a chunk", "evict in chunks", add_large, copied, 1, 40},
+    {"a set that removes what is over", "recycle what is over", add_small, expirations, 2, 25},
+};
+const size_t brink_count = sizeof brinks / sizeof *brinks;
+
+/* ---- finding it ---- */
+
+struct one_act {
+    const struct scenario *scenario;
+    const struct ground *ground;
+    struct ledger *ledger;
+};
+
+static int act(void *arg) {
+    const struct one_act *a = arg;
+    scenario_act(a->scenario, a->ground, a->ledger, NULL, NULL);
+    return 0;
+}
+
+struct scenario brink_scenario(const struct brink *brink) {
+    struct scenario scenario = *scenario_find(brink->like);
+    scenario.sentence = brink->sentence;
+    scenario.act = brink->act;
+    return scenario;
+}
+
+void brink_find(const struct brink *brink, const struct scenario *scenario, struct ground *ground, struct ledger *ledger) {
+    struct one_act one = {scenario, ground, ledger};
+    crash_trying("%s: going to the brink", scenario->sentence);
+    ground_occupy(ground, true);
+    for (int i = 0; i < ACTS_MAX; i++) {
+        struct ledger *facts = ledger_copy(ledger);
+        uint64_t before = brink->grows(ground);
+        ground_keep(ground);
+        crash_run(act, &one, "the process that acts");
+        if (brink->grows(ground) >= before + brink->by) {
+            ground_put_back(ground);
+            ledger_put(ledger, facts);
+            free(facts);
+            return;
+        }
+        free(facts);
+    }
+    CHECK(false, "it has not happened within %u acts", ACTS_MAX);
+}

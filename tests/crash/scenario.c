@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* The scenarios. Each prepares a small pond and then does one thing, or goes on until the pond's own statistics say that the thing has
+ * happened. */
+
+#include "scenario.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOUR_MS    (UINT64_C(3600) * 1000)
+#define ACTS_MAX   600 /* changes after which a scenario that waits for something gives up */
+#define WIDE_BYTES 300 /* a key of this length needs the wide form of an entry */
+
+static struct millpond_stats stats_of(struct millpond *pond) {
+    struct millpond_stats stats;
+    CHECK(millpond_stats(pond, -1, &stats) == MILLPOND_OK, "stats");
+    return stats;
+}
+
+/* ---- preparing ---- */
+
+/* Keys 0 to 19: values; 20: long key; 21: counter; 22: text of a number; 23: with a time to live; 24: absent. */
+enum { LONG_KEY = 20, COUNTER = 21, TEXT = 22, MORTAL = 23, ABSENT = 24 };
+
+static void a_few(struct ledger *ledger, struct millpond *pond) {
+    for (int i = 0; i < 20; i++) ledger_add(ledger, pond, 100);
+    ledger_set(ledger, pond, ledger_key(ledger, WIDE_BYTES), 100, 0);
+    ledger_incr(ledger, pond, ledger_key(ledger, 12), 7);
+    ledger_text(ledger, pond, ledger_key(ledger, 12), -41, 0);
+    ledger_set(ledger, pond, ledger_key(ledger, 12), 100, 2 * HOUR_MS);
+    ledger_key(ledger, 12);
+}
+
+/* The same, and holes of the sizes that its entries have. */
+static void a_few_and_holes(struct ledger *ledger, struct millpond *pond) {
+    a_few(ledger, pond);
+    uint32_t wide = ledger_key(ledger, WIDE_BYTES);
+    ledger_set(ledger, pond, wide, 100, 0);
+    ledger_delete(ledger, pond, wide);
+    for (uint32_t key = 0; key < 5; key++) ledger_delete(ledger, pond, key);
+    ledger_set(ledger, pond, MORTAL, 140, 2 * HOUR_MS); /* leaves a hole for an entry with a time to live */
+}
+
+/* Values in chunks: key 0 to 5. */
+static void large_ones(struct ledger *ledger, struct millpond *pond) {
+    for (uint32_t i = 0; i < 6; i++) ledger_add(ledger, pond, 3000 + 500 * i);
+}
+
+/* Until free segments run low. */
+static void fill(struct ledger *ledger, struct millpond *pond, uint32_t bytes, uint64_t ttl_ms, unsigned reads) {
+    uint64_t low = 2 * stats_of(pond).shards;
+    for (int i = 0; i < 2000 && stats_of(pond).segments_free > low; i++) {
+        uint32_t key = ledger_key(ledger, 12 + ledger->count % 5);
+        ledger_set(ledger, pond, key, bytes, ttl_ms);
+        for (unsigned k = 0; k < reads; k++) ledger_read(ledger, pond, key);
+    }
+    CHECK(stats_of(pond).segments_free <= low, "the pond does not become full");
+}
+
+static void full_and_cold(struct ledger *ledger, struct millpond *pond) { fill(ledger, pond, 300, 0, 0); }
+
+/* One key of three was read twice: it goes from the small queue to the main one. */
+static void full_and_mixed(struct ledger *ledger, struct millpond *pond) {
+    fill(ledger, pond, 300, 0, 0);
+    for (uint32_t key = 0; key < ledger->count; key += 3)
+        for (int k = 0; k < 2; k++) ledger_read(ledger, pond, key);
+}
+
+static void full_and_hot(struct ledger *ledger, struct millpond *pond) { fill(ledger, pond, 300, 0, 3); }
+
+static void full_of_large_ones(struct ledger *ledger, struct millpond *pond) {
+    fill(ledger, pond, 3500, 0, 0);
+    for (uint32_t key = 0; key < ledger->count; key += 2)
+        for (int k = 0; k < 2; k++) ledger_read(ledger, pond, key);
+}
+
+static void full_and_mortal(struct ledger *ledger, struct millpond *pond) { fill(ledger, pond, 300, HOUR_MS, 0); }
+
+/* Up to the load at which buckets overflow. */
+static void full_index(struct ledger *ledger, struct millpond *pond) {
+    struct millpond_stats stats = stats_of(pond);
+    while (stats_of(pond).items < stats.index_slots * 85 / 100) ledger_add(ledger, pond, 32);
+}
+
+static void both_shards(struct ledger *ledger, struct millpond *pond) {
+    for (int i = 0; i < 150; i++) ledger_add(ledger, pond, 60 + (uint32_t)i);
+}
+
+static void synced(struct ledger *ledger, struct millpond *pond) {
+    both_shards(ledger, pond);
+    CHECK(millpond_sync(pond) == MILLPOND_OK, "sync");
+}
+
+/* ---- acting ---- */
+
+static void get(struct ledger *ledger, struct millpond *pond) {
+    for (uint32_t key = 0; key < ledger->count; key++) ledger_read(ledger, pond, key);
+}
+
+static void set_new(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, ABSENT, 100, 0); }
+
+static void set_new_long_key(struct ledger *ledger, struct millpond *pond) {
+    ledger_set(ledger, pond, ledger_key(ledger, WIDE_BYTES), 100, 0);
+}
+
+static void set_new_mortal(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, ABSENT, 100, HOUR_MS); }
+
+static void overwrite_longer(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, 7, 180, 0); }
+
+static void overwrite_same_size(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, 7, 100, 0); }
+
+static void overwrite_long_key(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, LONG_KEY, 100, 0); }
+
+static void overwrite_mortal(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, MORTAL, 100, HOUR_MS); }
+
+static void add_replace_cas(struct ledger *ledger, struct millpond *pond) {
+    ledger_set_when(ledger, pond, ABSENT, 100, MILLPOND_IF_ABSENT);
+    ledger_set_when(ledger, pond, ABSENT, 120, MILLPOND_IF_ABSENT);
+    ledger_set_when(ledger, pond, 8, 100, MILLPOND_IF_PRESENT);
+    ledger_set_when(ledger, pond, 9, 130, MILLPOND_IF_VERSION);
+}
+
+static void delete_some(struct ledger *ledger, struct millpond *pond) {
+    ledger_delete(ledger, pond, 7);
+    ledger_delete(ledger, pond, LONG_KEY);
+    ledger_delete(ledger, pond, MORTAL);
+    ledger_delete(ledger, pond, ABSENT);
+}
+
+static void touch_both_ways(struct ledger *ledger, struct millpond *pond) {
+    ledger_touch(ledger, pond, MORTAL, 5 * HOUR_MS); /* in place */
+    ledger_touch(ledger, pond, 7, HOUR_MS);          /* anew: it had no expiry */
+    ledger_touch(ledger, pond, MORTAL, 0);
+}
+
+static void incr_all_ways(struct ledger *ledger, struct millpond *pond) {
+    ledger_incr(ledger, pond, COUNTER, 5);
+    ledger_incr(ledger, pond, TEXT, 5);
+    ledger_incr(ledger, pond, ABSENT, -5);
+    ledger_incr(ledger, pond, ABSENT, 9);
+}
+
+/* With a file lock in front of each mutex. */
+static void change_behind_a_gate(struct ledger *ledger, struct millpond *pond) {
+    ledger_set(ledger, pond, ABSENT, 100, 0);
+    ledger_set(ledger, pond, 7, 100, 0);
+    ledger_delete(ledger, pond, 8);
+    ledger_incr(ledger, pond, COUNTER, 5);
+}
+
+static void set_large(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, ledger_key(ledger, 14), 5000, 0); }
+
+static void overwrite_large(struct ledger *ledger, struct millpond *pond) {
+    ledger_set(ledger, pond, 1, 3500, 0); /* the same chunks: through holes for the second one */
+    ledger_set(ledger, pond, 2, 3500, 0);
+    ledger_set(ledger, pond, 3, 60, 0);
+}
+
+static void delete_large(struct ledger *ledger, struct millpond *pond) {
+    ledger_delete(ledger, pond, 4);
+    ledger_touch(ledger, pond, 5, HOUR_MS); /* the root anew, with the chunks that it has */
+}
+
+/* Sets new keys until a figure has grown by so much, or for long enough: others may have changed what is hot meanwhile. */
+#define SET_UNTIL(name, amount, bytes)                                                                                                     \
+    do {                                                                                                                                   \
+        uint64_t before = stats_of(pond).name;                                                                                             \
+        for (int i = 0; i < ACTS_MAX && stats_of(pond).name < before + (amount); i++) ledger_add(ledger, pond, bytes);                     \
+    } while (0)
+
+static void evict_small(struct ledger *ledger, struct millpond *pond) { SET_UNTIL(evictions, 60, 300); }
+
+static void evict_mixed(struct ledger *ledger, struct millpond *pond) {
+    SET_UNTIL(bytes_copied, 4000, 300);
+    SET_UNTIL(evictions, 30, 300);
+}
+
+static void relink(struct ledger *ledger, struct millpond *pond) { SET_UNTIL(relinks, 2, 300); }
+
+static void evict_large(struct ledger *ledger, struct millpond *pond) {
+    SET_UNTIL(bytes_copied, 4000, 3500);
+    SET_UNTIL(evictions, 3, 3500);
+}
+
+static void expire(struct ledger *ledger, struct millpond *pond) { SET_UNTIL(expirations, 40, 300); }
+
+static void displace(struct ledger *ledger, struct millpond *pond) {
+    /* The load at which a bucket and its other one are full; then, beyond it, the least read entry leaves. */
+    struct millpond_stats stats = stats_of(pond);
+    while (stats_of(pond).items < stats.index_slots * 94 / 100) ledger_add(ledger, pond, 32);
+    SET_UNTIL(index_evictions, 2, 32);
+    /* Of the latest ones two that have not left: one of them may be away from home. */
+    int deletes = 0;
+    for (uint32_t key = ledger->count; key-- > 0 && deletes < 2;)
+        if (ledger_look(ledger, pond, key, false) == SEEN_NOW) ledger_delete(ledger, pond, key), deletes++;
+}
+
+static void clear(struct ledger *ledger, struct millpond *pond) {
+    ledger_clear(ledger, pond);
+    ledger_add(ledger, pond, 100);
+}
+
+static void sync_and_set(struct ledger *ledger, struct millpond *pond) {
+    CHECK(millpond_sync(pond) == MILLPOND_OK, "sync");
+    ledger_set(ledger, pond, 3, 90, 0);
+}
+
+const struct scenario scenarios[] = {
+    {"get", .prepare = a_few, .act = get},
+    {"get in chunks", .prepare = large_ones, .act = get},
+    {"set new", .prepare = a_few, .act = set_new},
+    {"set new with a long key", .prepare = a_few, .act = set_new_long_key},
+    {"set new into a hole", .prepare = a_few_and_holes, .act = set_new},
+    {"set new with a time to live", .segment_bytes = 2048, .prepare = a_few, .act = set_new_mortal},
+    {"overwrite by appending", .prepare = a_few, .act = overwrite_longer},
+    {"overwrite through a hole", .prepare = a_few_and_holes, .act = overwrite_same_size},
+    {"overwrite with a long key", .prepare = a_few, .act = overwrite_long_key},
+    {"overwrite with a long key through a hole", .prepare = a_few_and_holes, .act = overwrite_long_key},
+    {"overwrite with a time to live", .segment_bytes = 2048, .prepare = a_few_and_holes, .act = overwrite_mortal},
+    {"add, replace, cas", .prepare = a_few_and_holes, .act = add_replace_cas},
+    {"delete", .prepare = a_few, .act = delete_some},
+    {"touch", .prepare = a_few_and_holes, .act = touch_both_ways},
+    {"incr", .prepare = a_few, .act = incr_all_ways},
+    {"set, delete and incr for several namespaces", .flags = MILLPOND_NAMESPACES, .prepare = a_few, .act = change_behind_a_gate},
+    {"set in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = set_large},
+    {"overwrite in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = overwrite_large},
+    {"delete and touch in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = delete_large},
+    {"displace", .size_bytes = 128 << 10, .entry_bytes = 900, .prepare = full_index, .act = displace},
+    {"evict what is cold", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_cold, .act = evict_small},
+    {"evict and promote", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_mixed, .act = evict_mixed},
+    {"relink what is hot", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_hot, .act = relink},
+    {"evict in chunks", .segment_bytes = 4096, .prepare = full_of_large_ones, .act = evict_large},
+    {"recycle what is over", .size_bytes = 192 << 10, .segment_bytes = 1536, .clock_ms = 2 * HOUR_MS, .prepare = full_and_mortal,
+     .act = expire},
+    {"clear", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = clear},
+    {"sync, then set", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = sync_and_set},
+    {"set after a sync", .size_bytes = 256 << 10, .shards = 2, .prepare = synced, .act = sync_and_set},
+};
+const unsigned scenario_count = sizeof scenarios / sizeof *scenarios;
+
+const struct scenario *scenario_find(const char *sentence) {
+    for (unsigned i = 0; i < scenario_count; i++)
+        if (strcmp(scenarios[i].sentence, sentence) == 0) return &scenarios[i];
+    CHECK(false, "there is no scenario \"%s\"", sentence);
+}
+
+/* ---- running them ---- */
+
+struct preparing {
+    const struct scenario *scenario;
+    const struct ground *ground;
+    struct ledger *ledger;
+};
+
+static int prepare(void *arg) {
+    const struct preparing *p = arg;
+    struct millpond *pond = support_open(p->ground->path, NULL);
+    p->scenario->prepare(p->ledger, pond);
+    ledger_learn(p->ledger, pond);
+    millpond_close(pond);
+    return 0;
+}
+
+void scenario_ground(const struct scenario *scenario, const char *name, uint32_t shards, struct ground *ground, struct ledger *ledger) {
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    if (shards == 0) shards = scenario->shards ? scenario->shards : 1;
+    options.size_bytes = (scenario->size_bytes ? scenario->size_bytes : 256 << 10);
+    if (shards > 1 && scenario->shards <= 1) options.size_bytes *= shards;
+    options.segment_bytes = scenario->segment_bytes;
+    options.entry_bytes = scenario->entry_bytes;
+    options.shards = shards;
+    options.flags = scenario->flags;
+    memset(ledger, 0, sizeof *ledger);
+    crash_trying("%s: preparing", scenario->sentence);
+    ground_make(ground, name, &options);
+    struct preparing preparing = {scenario, ground, ledger};
+    crash_run(prepare, &preparing, "the process that prepares");
+    if (scenario->clock_ms) {
+        ground_advance_clock(ground, scenario->clock_ms);
+        ledger_expire(ledger);
+    }
+    ground_keep(ground);
+}
+
+void scenario_act(const struct scenario *scenario, const struct ground *ground, struct ledger *ledger, void (*armed)(void *arg),
+                  void *arg) {
+    struct millpond *pond = support_open(ground->path, NULL);
+    if (armed) armed(arg);
+    scenario->act(ledger, pond);
+    crash_unwatch();
+    millpond_close(pond);
+}

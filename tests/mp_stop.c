@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* A writer that is stopped (SIGSTOP, a debugger) at random moments, also while it holds a lock: readers notice nothing, other writers get
+ * MILLPOND_ERR_BUSY after their lock_timeout_ms at the worst, and when it goes on or is killed everything is as before. */
+
+#include "support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#define KEYS            64
+#define LOCK_TIMEOUT_MS 30
+#define STOPS           150
+/* How late an answer may be because other processes want the processor, too. */
+#define PATIENCE_MS 1500
+
+struct shared {
+    uint64_t acknowledged[KEYS], begun[KEYS];
+    uint64_t reads, slowest_read_ns, tries, busy, slowest_write_ns;
+    uint64_t stops, stop_number; /* odd while the writer is stopped */
+    uint64_t busy_while_running, opened, open_busy;
+    int stop;
+};
+
+static struct shared *shared;
+static struct millpond *pond;
+static const char *path;
+
+static uint64_t load(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+static void store(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
+static bool stopped(void) { return __atomic_load_n(&shared->stop, __ATOMIC_RELAXED) != 0; }
+
+static struct millpond *open_impatient(void) {
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    options.lock_timeout_ms = LOCK_TIMEOUT_MS;
+    return support_open(path, &options);
+}
+
+/* The one that will be stopped. Its keys are always there. */
+static int writer(void *arg) {
+    (void)arg;
+    struct support_random random = {support_now_ns()};
+    unsigned char value[6000];
+    pond = support_open(path, NULL);
+    while (!stopped()) {
+        uint64_t k = support_below(&random, KEYS), number = load(&shared->begun[k]) + 1;
+        size_t bytes = support_log_size(&random, SUPPORT_VALUE_BYTES_MIN, sizeof value);
+        char key[SUPPORT_KEY_BYTES + 1];
+        support_key(key, k);
+        support_value_write(value, bytes, k, number);
+        store(&shared->begun[k], number);
+        int result = millpond_set(pond, key, SUPPORT_KEY_BYTES, value, bytes, 0);
+        REQUIRE(result == MILLPOND_OK, "the writer's set: %d", result);
+        store(&shared->acknowledged[k], number);
+    }
+    millpond_close(pond);
+    return 0;
+}
+
+static int reader(void *arg) {
+    (void)arg;
+    struct support_random random = {support_now_ns() + 1};
+    unsigned char value[6000];
+    pond = support_open(path, NULL);
+    while (!stopped()) {
+        uint64_t k = support_below(&random, KEYS), acknowledged = load(&shared->acknowledged[k]), found = 0, start = support_now_ns();
+        size_t bytes = 0;
+        char key[SUPPORT_KEY_BYTES + 1];
+        support_key(key, k);
+        int result = millpond_get(pond, key, SUPPORT_KEY_BYTES, value, sizeof value, &bytes);
+        uint64_t took = support_now_ns() - start;
+        if (acknowledged == 0 && result == MILLPOND_MISS) continue;
+        REQUIRE(result == MILLPOND_OK, "a reader gets %d for a key that is always there", result);
+        const char *wrong = support_value_read(value, bytes, k, &found);
+        REQUIRE(!wrong && found >= acknowledged && found <= load(&shared->begun[k]), "key %llu: %s", (unsigned long long)k,
+                wrong ? wrong : "a value that is too old or too new");
+        shared->reads++;
+        if (took > shared->slowest_read_ns) shared->slowest_read_ns = took;
+    }
+    millpond_close(pond);
+    return 0;
+}
+
+/* Writes keys of its own, in every shard, with a short deadline. */
+static int impatient(void *arg) {
+    (void)arg;
+    struct support_random random = {support_now_ns() + 2};
+    pond = open_impatient();
+    while (!stopped()) {
+        char key[SUPPORT_KEY_BYTES + 1], value[200] = "";
+        uint64_t number = 1000 + support_below(&random, 500), before = load(&shared->stop_number), start = support_now_ns();
+        support_key(key, number);
+        int result = support_below(&random, 4) ? millpond_set(pond, key, SUPPORT_KEY_BYTES, value, support_below(&random, sizeof value), 0)
+                                               : millpond_delete(pond, key, SUPPORT_KEY_BYTES);
+        uint64_t took = support_now_ns() - start;
+        REQUIRE(result == MILLPOND_OK || result == MILLPOND_MISS || result == MILLPOND_ERR_BUSY, "a write answers %d", result);
+        if (result == MILLPOND_ERR_BUSY) {
+            shared->busy++;
+            if (before % 2 == 0 && load(&shared->stop_number) == before) shared->busy_while_running++;
+            REQUIRE(took >= (LOCK_TIMEOUT_MS - 1) * UINT64_C(1000000), "busy after %llu us", (unsigned long long)took / 1000);
+        }
+        if (took > shared->slowest_write_ns) shared->slowest_write_ns = took;
+        shared->tries++;
+    }
+    millpond_close(pond);
+    return 0;
+}
+
+static void begin(const char *name) {
+    shared = support_share(sizeof *shared);
+    path = support_path("%s", name);
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    options.flags = MILLPOND_CREATE;
+    options.size_bytes = 4 << 20;
+    options.shards = 1; /* one lock for all */
+    pond = support_open(path, &options);
+}
+
+static void require_ended(pid_t child, const char *who) {
+    int said = support_wait(child, 20000);
+    REQUIRE(said == 0, "%s ended with %d%s", who, said, said == SUPPORT_LATE ? " (hung)" : "");
+}
+
+static void report(void) {
+    printf("  %llu stops; %llu reads, slowest %.1f ms; %llu writes, %llu busy, slowest %.1f ms\n", (unsigned long long)shared->stops,
+           (unsigned long long)shared->reads, (double)shared->slowest_read_ns * 1e-6, (unsigned long long)shared->tries,
+           (unsigned long long)shared->busy, (double)shared->slowest_write_ns * 1e-6);
+    REQUIRE(shared->slowest_read_ns < PATIENCE_MS * UINT64_C(1000000), "a reader waited for %.0f ms",
+            (double)shared->slowest_read_ns * 1e-6);
+    REQUIRE(shared->slowest_write_ns < (LOCK_TIMEOUT_MS + PATIENCE_MS) * UINT64_C(1000000), "a writer waited for %.0f ms",
+            (double)shared->slowest_write_ns * 1e-6);
+}
+
+static int stopped_and_continued(void *arg) {
+    (void)arg;
+    begin("stop.pond");
+    struct support_random random = support_seed("stops");
+    pid_t victim = support_fork(writer, NULL), readers[2] = {support_fork(reader, NULL), support_fork(reader, NULL)},
+          other = support_fork(impatient, NULL);
+    for (unsigned i = 0; i < STOPS; i++) {
+        support_sleep_us(500 + (unsigned)support_below(&random, 3000));
+        support_stop(victim);
+        store(&shared->stop_number, 2 * i + 1);
+        support_sleep_us(5000 + (unsigned)support_below(&random, 60000));
+        REQUIRE(kill(victim, SIGCONT) == 0, "kill");
+        support_sleep_us(200);
+        store(&shared->stop_number, 2 * i + 2);
+        shared->stops++;
+    }
+    __atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
+    require_ended(victim, "the writer"), require_ended(readers[0], "a reader"), require_ended(readers[1], "a reader"),
+        require_ended(other, "a writer");
+    report();
+    REQUIRE(shared->busy > 0, "no stop ever hit a critical section; the test proves nothing");
+    REQUIRE(shared->busy_while_running * 10 <= shared->busy, "%llu of %llu times busy while nobody was stopped",
+            (unsigned long long)shared->busy_while_running, (unsigned long long)shared->busy);
+    millpond_close(pond);
+    support_require_whole(path);
+    return 0;
+}
+
+static int stopped_and_killed(void *arg) {
+    (void)arg;
+    begin("killed.pond");
+    struct support_random random = support_seed("stops and kills");
+    struct millpond *mine = open_impatient();
+    unsigned busy = 0;
+    pid_t readers[2] = {support_fork(reader, NULL), support_fork(reader, NULL)};
+    for (unsigned i = 0; i < STOPS; i++) {
+        pid_t victim = support_fork(writer, NULL);
+        support_sleep_us(2000 + (unsigned)support_below(&random, 3000));
+        support_stop(victim);
+        int result = millpond_set(mine, "mine", 4, "before", 6, 0);
+        REQUIRE(result == MILLPOND_OK || result == MILLPOND_ERR_BUSY, "set: %d", result);
+        busy += result == MILLPOND_ERR_BUSY;
+        support_kill(victim);
+        result = millpond_set(mine, "mine", 4, "after", 5, 0);
+        REQUIRE(result == MILLPOND_OK, "the stopped owner was killed, and a writer still gets %d", result);
+        shared->stops++;
+    }
+    __atomic_store_n(&shared->stop, 1, __ATOMIC_RELAXED);
+    require_ended(readers[0], "a reader"), require_ended(readers[1], "a reader");
+    shared->busy = busy, shared->tries = STOPS;
+    report();
+    REQUIRE(busy > 0, "no stop ever hit a critical section; the test proves nothing");
+    struct millpond_stats stats;
+    REQUIRE(millpond_stats(mine, -1, &stats) == MILLPOND_OK && stats.recoveries > 0 && stats.lock_timeouts >= busy,
+            "%llu recoveries, %llu timeouts", (unsigned long long)stats.recoveries, (unsigned long long)stats.lock_timeouts);
+    millpond_close(mine);
+    millpond_close(pond);
+    support_require_whole(path);
+    return 0;
+}
+
+/* ---- a stopped opener ---- */
+
+static int open_for_ever(void *arg) {
+    (void)arg;
+    while (!stopped()) {
+        struct millpond *own = support_open(path, NULL);
+        REQUIRE(millpond_set(own, "opener", 6, "x", 1, 0) == MILLPOND_OK, "set");
+        millpond_close(own);
+    }
+    return 0;
+}
+
+static int stopped_while_opening(void *arg) {
+    (void)arg;
+    begin("opener.pond");
+    millpond_close(pond);
+    struct support_random random = support_seed("stopped openers");
+    uint64_t slowest = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        pid_t victim = support_fork(open_for_ever, NULL);
+        support_sleep_us(1000 + (unsigned)support_below(&random, 4000));
+        support_stop(victim);
+        /* Whoever opens meanwhile waits for milliseconds, until the stopped one is gone. */
+        pid_t other = support_fork(open_for_ever, NULL);
+        support_sleep_us(20000);
+        support_kill(victim);
+        uint64_t start = support_now_ns();
+        struct millpond *mine = support_open(path, NULL);
+        REQUIRE(millpond_set(mine, "mine", 4, "x", 1, 0) == MILLPOND_OK, "set");
+        millpond_close(mine);
+        uint64_t took = support_now_ns() - start;
+        slowest = took > slowest ? took : slowest;
+        support_kill(other);
+    }
+    printf("  slowest open after a stopped opener was killed: %.1f ms\n", (double)slowest * 1e-6);
+    REQUIRE(slowest < PATIENCE_MS * UINT64_C(1000000), "%.0f ms", (double)slowest * 1e-6);
+    support_require_whole(path);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    static const struct support_case cases[] = {
+        {"readers notice nothing and writers are busy at the worst", stopped_and_continued, 60000},
+        {"a stopped owner that is killed leaves its lock at once", stopped_and_killed, 60000},
+        {"a stopped opener that is killed holds nobody up", stopped_while_opening, 60000},
+    };
+    return support_run_cases(argc, argv, cases, sizeof cases / sizeof *cases);
+}
