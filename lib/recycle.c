@@ -250,14 +250,21 @@ static int is_hot(const struct walker *w, const struct item *item, const struct 
            pond_segment_queue(&ref->table[pond_segment_of(ref->g, pond_slot_where(spot->word))]) == POND_MAIN;
 }
 
-/* The counter of a value that is kept: a promoted one begins anew, one in the main queue is lowered, once for all its chunks. */
+/* A chunk behind which others of its value follow. */
+static int more_follow(const struct walker *w, const struct item *item, const struct pond_spot *spot) {
+    uint32_t where = pond_slot_where(spot->word);
+    const unsigned char *at = pond_ref_at(w->ref, where);
+    struct pond_decoded root;
+    return item->d.flags & POND_ENTRY_CHUNK && pond_entry_decode(at, pond_units_left(w->ref->g, where), &root) &&
+           item->chunk.number + 1 < pond_root_count(at, &root);
+}
+
+/* The counter of a value that is kept: a promoted one begins anew, one in the main queue is lowered; of a value in chunks with the last of
+ * them, so that the others, which come before it, are still hot. */
 static void lower_hits(const struct walker *w, const struct item *item, const struct pond_spot *spot, int promoted) {
     struct pond_bucket *bucket = &w->ref->buckets[spot->bucket];
     unsigned hits = pond_hits_of(bucket, spot->slot);
-    if (promoted)
-        pond_hits_set(bucket, spot->slot, 0);
-    else if (w->queue == POND_MAIN && hits > 0 && !(item->d.flags & POND_ENTRY_CHUNK && item->chunk.number != 0))
-        pond_hits_set(bucket, spot->slot, hits - 1);
+    if (hits > 0 && !more_follow(w, item, spot)) pond_hits_set(bucket, spot->slot, promoted ? 0 : w->queue == POND_MAIN ? hits - 1 : hits);
 }
 
 /* The entry behind a slot is over: for a chunk that of its root. */
@@ -321,7 +328,10 @@ static int keep(struct walker *w, const struct item *item, const struct pond_spo
         item->d.flags & POND_ENTRY_CHUNK ? keep_chunk(w, item, spot, queue) : pond_recycle_relocate(ref, spot, queue, 0, w->now_ms) != 0;
     if (!kept) return 0;
     POND_CRASHPOINT("recycle.copied");
-    if (!pack) lower_hits(w, item, spot, promoted);
+    if (!pack) {
+        struct pond_spot now = {spot->bucket, spot->slot, pond_load_64(&ref->buckets[spot->bucket].slot[spot->slot])};
+        lower_hits(w, item, &now, promoted);
+    }
     pond_bump_64(&ref->shard->counters.bytes_copied, (uint64_t)item->d.units * POND_UNIT_BYTES);
     w->copied_bytes += (uint64_t)item->d.units * POND_UNIT_BYTES;
     return 1;

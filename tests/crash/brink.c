@@ -29,7 +29,7 @@ static void add_small(struct ledger *ledger, struct millpond *pond) { ledger_add
 static void add_large(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 3500); }
 
 const struct brink brinks[] = {
-    {"a set that moves an entry", "displace", add_tiny, moves, 1, 40},
+    {"a set that moves an entry", "displace", scenario_come_and_go, moves, 1, 60},
     {"a set that finds the index full", "displace", add_tiny, index_evictions, 1, 25},
     {"a set that drops entries", "evict what is cold", add_small, evictions, 3, 40},
     {"a set that promotes an entry", "evict and promote", add_small, copied, 1, 40},

@@ -36,6 +36,17 @@ int crash_end(void);
 void crash_trying(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Is --long among the arguments? */
 bool crash_long(int argc, char **argv);
+/* Forks and steps take ten times as long under a sanitizer: its short forms do a part of the work. */
+#if defined __SANITIZE_ADDRESS__
+#define CRASH_SLOW 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define CRASH_SLOW 1
+#endif
+#endif
+#ifndef CRASH_SLOW
+#define CRASH_SLOW 0
+#endif
 
 /* Waits for a child that must end well, or by this signal (0: with status 0). */
 void crash_expect(pid_t child, int by_signal, const char *who);

@@ -77,10 +77,10 @@ static void full_of_large_ones(struct ledger *ledger, struct millpond *pond) {
 
 static void full_and_mortal(struct ledger *ledger, struct millpond *pond) { fill(ledger, pond, 300, HOUR_MS, 0); }
 
-/* Up to the load at which buckets overflow. */
+/* Up to the load at which entries have to move. */
 static void full_index(struct ledger *ledger, struct millpond *pond) {
     struct millpond_stats stats = stats_of(pond);
-    while (stats_of(pond).items < stats.index_slots * 85 / 100) ledger_add(ledger, pond, 32);
+    while (stats_of(pond).items < stats.index_slots * 92 / 100) ledger_add(ledger, pond, 32);
 }
 
 static void both_shards(struct ledger *ledger, struct millpond *pond) {
@@ -185,15 +185,18 @@ static void evict_large(struct ledger *ledger, struct millpond *pond) {
 
 static void expire(struct ledger *ledger, struct millpond *pond) { SET_UNTIL(expirations, 40, 300); }
 
+void scenario_come_and_go(struct ledger *ledger, struct millpond *pond) {
+    struct support_random random = {ledger->sequence};
+    uint32_t key;
+    do key = (uint32_t)support_below(&random, ledger->count);
+    while (ledger_look(ledger, pond, key, false) != SEEN_NOW);
+    ledger_delete(ledger, pond, key);
+    ledger_add(ledger, pond, 32);
+}
+
 static void displace(struct ledger *ledger, struct millpond *pond) {
-    /* The load at which a bucket and its other one are full; then, beyond it, the least read entry leaves. */
-    struct millpond_stats stats = stats_of(pond);
-    while (stats_of(pond).items < stats.index_slots * 94 / 100) ledger_add(ledger, pond, 32);
-    SET_UNTIL(index_evictions, 2, 32);
-    /* Of the latest ones two that have not left: one of them may be away from home. */
-    int deletes = 0;
-    for (uint32_t key = ledger->count; key-- > 0 && deletes < 2;)
-        if (ledger_look(ledger, pond, key, false) == SEEN_NOW) ledger_delete(ledger, pond, key), deletes++;
+    for (int i = 0; i < 80; i++) scenario_come_and_go(ledger, pond);
+    SET_UNTIL(index_evictions, 2, 32); /* beyond the load at which a place is searched for, the least read entry leaves */
 }
 
 static void clear(struct ledger *ledger, struct millpond *pond) {

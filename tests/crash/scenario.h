@@ -20,6 +20,8 @@ struct scenario {
 extern const struct scenario scenarios[];
 extern const unsigned scenario_count;
 const struct scenario *scenario_find(const char *sentence);
+/* An act for a full index, in which entries then move between their buckets, both ways: one leaves, another one comes. */
+void scenario_come_and_go(struct ledger *ledger, struct millpond *pond);
 
 /* A pond that has been prepared and closed; `shards` 0: as the scenario says. Keeps its bytes. */
 void scenario_ground(const struct scenario *scenario, const char *name, uint32_t shards, struct ground *ground, struct ledger *ledger);

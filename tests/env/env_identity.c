@@ -21,9 +21,9 @@ static const struct foreign {
     uint32_t value;
     int result;
 } kinds[] = {
-    {"other C library", "another C library", offsetof(struct pond_identity, libc),
+    {"other C library", "another processor or C library", offsetof(struct pond_identity, libc),
      POND_LIBC == POND_LIBC_MUSL ? POND_LIBC_GLIBC : POND_LIBC_MUSL, MILLPOND_ERR_LAYOUT},
-    {"C library of the future", "another C library", offsetof(struct pond_identity, libc), 77, MILLPOND_ERR_LAYOUT},
+    {"C library of the future", "another processor or C library", offsetof(struct pond_identity, libc), 77, MILLPOND_ERR_LAYOUT},
     {"32 bits", "32-bit program", offsetof(struct pond_identity, word_bytes), 4, MILLPOND_ERR_LAYOUT},
     {"16-byte words", "128-bit program", offsetof(struct pond_identity, word_bytes), 16, MILLPOND_ERR_LAYOUT},
     {"32-bit mutex", "locks differ", offsetof(struct pond_identity, mutex_bytes), 24, MILLPOND_ERR_LAYOUT},

@@ -129,7 +129,8 @@ Test(expire, words_that_are_a_lifetime_ahead_are_not_believed_and_are_mended_by_
             cr_assert(about(pond_clock_write(&w->map), system), "%llx, %d", (unsigned long long)far[i], which);
             pond_clock_write(&w->map);
             cr_assert(about(w->map.living->clock_high_ms, system) && w->map.living->clock_skew_ms == 0, "%llx, %d: high %llx, skew %llx",
-                      (unsigned long long)far[i], which, (unsigned long long)w->map.living->clock_high_ms, (unsigned long long)w->map.living->clock_skew_ms);
+                      (unsigned long long)far[i], which, (unsigned long long)w->map.living->clock_high_ms,
+                      (unsigned long long)w->map.living->clock_skew_ms);
         }
 }
 
