@@ -34,11 +34,12 @@
 
 enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2, PACK = 3 };
 
-#define BATCH            16u /* entries decoded ahead */
-#define STEP_ENTRIES_MIN 4u  /* of an instalment */
-#define STEP_ENTRIES_MAX 64u
-#define MERCIFUL_VICTIMS 4u /* of a forced recycling: after so many that freed nothing, hot entries are dropped too */
-#define ENTRY_COST_UNITS 8u /* what examining an entry costs besides its size, in units: a probe of the index */
+#define BATCH                16u /* entries decoded ahead */
+#define STEP_ENTRIES_MIN     4u  /* of an instalment */
+#define STEP_ENTRIES_MAX     64u
+#define MERCIFUL_VICTIMS     4u  /* of a forced recycling: after so many that freed nothing, hot entries are dropped too */
+#define MERCIFUL_VICTIMS_MAX 16u /* the same while some segments are free, but not as many as a large value needs */
+#define ENTRY_COST_UNITS     8u  /* what examining an entry costs besides its size, in units: a probe of the index */
 
 /* An entry of the victim, decoded. */
 struct item {
@@ -504,7 +505,7 @@ int pond_recycle_force(const struct pond_ref *ref) {
         uint32_t victim = walking(ref);
         if (victim == 0) victim = begin(ref, now_ms);
         if (victim == 0) return 0;
-        struct walker w = walker_of(ref, victim, now_ms, turns >= MERCIFUL_VICTIMS && shard->free_count == 0);
+        struct walker w = walker_of(ref, victim, now_ms, turns >= (shard->free_count == 0 ? MERCIFUL_VICTIMS : MERCIFUL_VICTIMS_MAX));
         while (shard->walk.victim == w.segment + 1) {
             w.examined = 0;
             advance(&w, UINT64_MAX, UINT32_MAX);

@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
     const char *path = support_path("large.pond");
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
     options.size_bytes = (10 << 20) / STRESS_SCALE;
-    options.segment_bytes = (16 << 10) / STRESS_SCALE;
+    options.segment_bytes = (16 << 10) / (STRESS_SCALE > 1 ? 4 : 1);
     options.max_item_bytes = plan.value_bytes_max;
     options.flags = MILLPOND_CREATE;
     struct millpond *pond = support_open(path, &options);

@@ -10,6 +10,14 @@
 /* ---- figures, read from the bytes ---- */
 
 static uint64_t moves(struct ground *ground) { return ground_shard(ground, 0).shard->moves; }
+static uint64_t away(struct ground *ground) {
+    struct pond_ref ref = ground_shard(ground, 0);
+    uint64_t sum = 0;
+    for (uint32_t b = 0; b < ref.g->bucket_count; b++)
+        for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++) sum += (ref.buckets[b].slot[i] & POND_SLOT_AWAY) != 0;
+    return sum;
+}
+static uint64_t not_away(struct ground *ground) { return UINT32_MAX - away(ground); }
 static uint64_t index_evictions(struct ground *ground) { return ground_shard(ground, 0).shard->counters.index_evictions; }
 static uint64_t evictions(struct ground *ground) { return ground_shard(ground, 0).shard->counters.evictions; }
 static uint64_t copied(struct ground *ground) { return ground_shard(ground, 0).shard->counters.bytes_copied; }
@@ -25,11 +33,20 @@ static uint64_t freed(struct ground *ground) {
 /* ---- acts ---- */
 
 static void add_tiny(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 32); }
+static void delete_any(struct ledger *ledger, struct millpond *pond) {
+    struct support_random random = {ledger_key(ledger, 12)}; /* a key that is never stored: another number each time */
+    uint32_t key;
+    do key = (uint32_t)support_below(&random, ledger->count);
+    while (ledger_look(ledger, pond, key, false) != SEEN_NOW);
+    ledger_delete(ledger, pond, key);
+}
 static void add_small(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 300); }
 static void add_large(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 3500); }
 
 const struct brink brinks[] = {
     {"a set that moves an entry", "displace", scenario_come_and_go, moves, 1, 60},
+    {"a set away from home", "displace", add_tiny, away, 1, 40},
+    {"a delete away from home", "displace", delete_any, not_away, 1, 30},
     {"a set that finds the index full", "displace", add_tiny, index_evictions, 1, 25},
     {"a set that drops entries", "evict what is cold", add_small, evictions, 3, 40},
     {"a set that promotes an entry", "evict and promote", add_small, copied, 1, 40},

@@ -23,6 +23,11 @@ struct disk *disk_make(struct ground *ground, uint32_t skip) {
     return disk;
 }
 
+void disk_empty(struct disk *disk) {
+    disk->count = disk->msyncs = disk->stage = 0;
+    memset(disk->flushed, 0, disk->ground->bytes / POND_PAGE_BYTES * sizeof *disk->flushed);
+}
+
 static uint32_t *flushed_of(const struct disk *disk, uint32_t snapshot) {
     return disk->flushed + (size_t)snapshot * (disk->ground->bytes / POND_PAGE_BYTES);
 }

@@ -33,6 +33,8 @@ struct disk {
 
 /* Both before the fork. */
 struct disk *disk_make(struct ground *ground, uint32_t skip);
+/* Forgets all snapshots. */
+void disk_empty(struct disk *disk);
 /* In the process that writes: from here on it takes snapshots; disk_take() takes one more. */
 void disk_watch(struct disk *disk);
 void disk_take(struct disk *disk);

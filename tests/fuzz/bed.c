@@ -143,7 +143,10 @@ static void list_entries(struct bed *bed) {
     }
 }
 
-void bed_take(struct bed *bed, const char *path) {
+void bed_create(struct bed *bed, const char *path, const struct millpond_options *options) {
+    struct millpond_options creating = *options;
+    creating.flags |= MILLPOND_CREATE | MILLPOND_EXCLUSIVE;
+    millpond_close(support_open(path, &creating));
     int fd = open(path, O_RDWR | O_CLOEXEC);
     REQUIRE(fd >= 0 && strlen(path) < sizeof bed->path, "%s: %s", path, strerror(errno));
     strcpy(bed->path, path);
@@ -151,6 +154,7 @@ void bed_take(struct bed *bed, const char *path) {
     bed->file = mmap(NULL, bed->file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     REQUIRE(bed->file != MAP_FAILED, "%s: %s", path, strerror(errno));
     close(fd);
+    fix_identity(bed);
     const char *wrong = pond_layout_geometry((const struct pond_identity *)(const void *)bed->file, &bed->geometry);
     REQUIRE(!wrong, "%s", wrong);
 }
@@ -165,15 +169,11 @@ static void make(unsigned number) {
     struct bed *bed = &beds[number];
     const char *path = support_path("%s.pond", plans[number].name);
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
-    options.flags = MILLPOND_CREATE | MILLPOND_EXCLUSIVE;
     options.size_bytes = plans[number].size_bytes;
     options.segment_bytes = plans[number].segment_bytes;
     options.shards = plans[number].shards;
     options.entry_bytes = plans[number].entry_bytes;
-    millpond_close(support_open(path, &options));
-    bed_take(bed, path);
-    fix_identity(bed);
-    bed->geometry.hash_seed = SEED;
+    bed_create(bed, path, &options);
     use(bed);
     bed_keep(bed);
     REQUIRE(support_run_child(die_with_every_mutex, bed->path, 10000) == 0, "no process could die with the mutexes");

@@ -39,8 +39,8 @@ void bed_directory(void);
 void bed_begin(void);
 struct bed *bed_get(unsigned number);
 
-/* For programs with a pond of their own: maps the file at `path`; keeps its image and finds its entries. */
-void bed_take(struct bed *bed, const char *path);
+/* For programs with a pond of their own: creates and maps it; keeps the image of what was made of it, and finds its entries. */
+void bed_create(struct bed *bed, const char *path, const struct millpond_options *options);
 void bed_keep(struct bed *bed);
 
 /* Puts an image into the file. No process may have it open. */

@@ -191,12 +191,11 @@ static int wound_it(void *unused) {
 
 static void make_pond(struct bed *b, uint64_t size_bytes, uint32_t shards, uint64_t segment_bytes) {
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
-    options.flags = MILLPOND_CREATE | MILLPOND_EXCLUSIVE;
     options.size_bytes = size_bytes;
     options.shards = shards;
     options.segment_bytes = segment_bytes;
-    const char *path = support_path("scribbled-%u.pond", shards);
-    struct millpond *pond = support_open(path, &options);
+    bed_create(b, support_path("scribbled-%u.pond", shards), &options);
+    struct millpond *pond = support_open(b->path, NULL);
     for (uint64_t i = 0; i < KEYS; i++) {
         char key[SUPPORT_KEY_BYTES + 1], value[200];
         support_key(key, i);
@@ -204,7 +203,6 @@ static void make_pond(struct bed *b, uint64_t size_bytes, uint32_t shards, uint6
         REQUIRE(millpond_set(pond, key, SUPPORT_KEY_BYTES, value, i % sizeof value, 0) == MILLPOND_OK, "set");
     }
     millpond_close(pond);
-    bed_take(b, path);
     bed_keep(b);
     b->spared_bytes = POND_LIVING_OFF;
 }

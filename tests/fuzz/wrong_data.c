@@ -69,13 +69,11 @@ static void change(struct millpond *pond, uint32_t i, uint64_t sequence) {
 
 static void make_pond(void) {
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
-    options.flags = MILLPOND_CREATE | MILLPOND_EXCLUSIVE;
     options.size_bytes = 1 << 20;
     options.shards = 2;
-    const char *path = support_path("wrong.pond");
-    struct millpond *pond = support_open(path, &options);
+    bed_create(&bed, support_path("wrong.pond"), &options);
+    struct millpond *pond = support_open(bed.path, NULL);
     struct support_random random = {99};
-    bed_take(&bed, path);
     for (uint32_t i = 0; i < KEYS; i++) change(pond, i, 1);
     for (uint64_t k = 0; k < 2500; k++) {
         uint32_t i = (uint32_t)support_below(&random, KEYS);
@@ -229,6 +227,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--seed") == 0) random.state = strtoull(argv[i + 1], NULL, 10);
     }
     bed_directory();
+    bed_clock_forward(0);
     make_pond();
     guard_on();
     unsigned whole = read_by_get().right;

@@ -185,6 +185,32 @@ Test(layout, every_field_that_is_out_of_its_range_is_refused) {
 #undef REFUSED
 }
 
+Test(layout, a_shard_may_be_full_to_the_last_byte_and_not_beyond) {
+    unsigned exact = 0, beyond = 0;
+    for (uint32_t buckets = 1; buckets <= 60; buckets++)
+        for (uint32_t segments = POND_SEGMENTS_MIN; segments <= 400; segments++) {
+            struct pond_identity id = whole_identity();
+            struct pond_geometry g;
+            id.bucket_count = buckets;
+            id.segment_count = segments;
+            id.segment_bytes = POND_SEGMENT_BYTES_MIN;
+            id.max_item_bytes = 1;
+            if (pond_layout_geometry(&id, &g) != NULL) continue;
+            uint64_t room = id.shard_bytes - g.segments_off, step = (uint64_t)segments * POND_UNIT_BYTES;
+            id.segment_bytes = (uint32_t)((room + step - 1) / step * POND_UNIT_BYTES);
+            if (id.segment_bytes > POND_SEGMENT_BYTES_MAX) continue;
+            if (room % step == 0) {
+                exact++;
+                cr_assert_null(pond_layout_geometry(&id, &g), "%u buckets, %u segments of %u", buckets, segments, id.segment_bytes);
+                require_inside(&g, "full");
+            } else {
+                beyond += room % step == step - POND_UNIT_BYTES; /* one unit */
+                cr_assert_not_null(pond_layout_geometry(&id, &g), "%u buckets, %u segments of %u", buckets, segments, id.segment_bytes);
+            }
+        }
+    cr_assert(exact > 5 && beyond > 5, "%u exact, %u beyond by a unit", exact, beyond);
+}
+
 Test(layout, whatever_identity_is_accepted_describes_parts_inside_the_file) {
     struct support_random random = support_seed("identities");
     const struct pond_identity whole = whole_identity();

@@ -355,7 +355,9 @@ Test(segment, a_new_key_gets_a_hole_only_in_the_younger_half) {
 Test(segment, recovery_forgets_all_holes) {
     uint32_t holes[4];
     for (int i = 0; i < 4; i++) holes[i] = make_hole(append(POND_SMALL, 0, 6), 6);
+    uint32_t generation = ref.shard->hole_generation;
     pond_segment_rebuild(&ref);
+    cr_assert_neq(ref.shard->hole_generation, generation, "an old hole must not look like a member of a new list");
     cr_assert_eq(take(6, 0), 0);
     pond_hole_unlink(&ref, holes[1]);
     uint32_t fresh = make_hole(append(POND_SMALL, 0, 6), 6);
