@@ -334,7 +334,8 @@ enum {
 };
 
 /* Visits entries, without a lock, in no order. What is there during the whole scan is shown at least once, what comes or goes meanwhile
- * perhaps; an entry that moves meanwhile may be shown twice. Checksums are verified: a damaged entry is left out.
+ * perhaps; an entry that moves meanwhile may be shown twice (and left out only where
+ * hundreds of others moved during one call of `visit`). Checksums are verified: a damaged entry is left out.
  *   prefix, prefix_bytes  only keys that begin so; NULL and 0 for all.
  *   visit   called for each entry; a non-zero answer ends the scan and is returned. It may call into the pond.
  * Returns MILLPOND_OK, what `visit` returned, ERR_NO_MEMORY, ERR_ARGUMENT. Cost: the whole index, once. Since 0.1. */

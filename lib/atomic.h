@@ -83,7 +83,8 @@ static inline void pond_add_64(uint64_t *p, uint64_t v) { ck_pr_add_64(p, v); }
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) {
     if (bytes != 0) memcpy(to, from, bytes); /* an empty value may have no buffer */
 }
-static inline void pond_copy_in(void *to, const void *from, size_t bytes) { memcpy(to, from, bytes); }
+/* memmove: in a damaged file an entry may be rewritten over itself, which is garbage, but defined. */
+static inline void pond_copy_in(void *to, const void *from, size_t bytes) { memmove(to, from, bytes); }
 
 /* Keys are short: up to 32 bytes are compared by two loads that may overlap, without a call. */
 static inline uint64_t pond_word_at(const unsigned char *at) {

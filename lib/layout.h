@@ -266,7 +266,7 @@ static_assert(sizeof(struct pond_ghost_bucket) == 32, "ghost bucket");
 enum pond_intent_kind { POND_INTENT_NONE = 0, POND_INTENT_SWING = 1, POND_INTENT_MOVE = 2, POND_INTENT_COUNTER = 3, POND_INTENT_CLEAR = 4 };
 
 /* The last moves between buckets, for scans: where they went. */
-#define POND_MOVE_LOG 16u
+#define POND_MOVE_LOG 256u
 
 struct pond_intent {
     uint32_t kind;         /* written last, cleared first */
