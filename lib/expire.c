@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The file's clock: the system's wall clock plus a skew.
+/* The file's clock: the system's wall clock, plus the file's skew, plus this process's own.
  *
  * Expiry must mean the same to every process, also across time namespaces, where monotonic clocks differ; so it is wall clock time. The
- * wall clock may be set back. The latest time that anyone acted on is kept in the file: a process that finds its clock more than two
- * seconds behind adds the difference to its skew, so its time goes on from there; nothing lives longer than asked by more than the two
- * seconds and the time that passed unnoticed. Each process has a skew of its own, so that two with clocks apart settle; the file's is the
- * largest, where later openers begin. A clock set forward lets entries expire early, which a cache may do. Readers that cannot write use
- * the kept time until somebody who can comes. */
+ * wall clock may be set back. The latest time that anyone acted on is kept in the file (`high`). A process that finds its time more than
+ * two seconds behind that makes up for the difference, so that time goes on from there and nothing lives longer than asked by more than
+ * those two seconds and what passed unnoticed:
+ *   - it saw the system's clock go back itself, or looks for the first time: the clock was set back, for everybody. The file's skew grows,
+ *     and everybody's time with it; who comes second is not behind any more
+ *   - else its clock is another one than that of whoever moved `high`: its own skew grows. Two processes with clocks apart settle; with one
+ *     skew alone each would push the other on, by the difference a turn
+ * A clock set forward lets entries expire early, which a cache may do. Readers that cannot write use the kept time until somebody who can
+ * comes. */
 
 #include "expire.h"
 
@@ -19,40 +23,44 @@ static int believable(uint64_t high, uint64_t skew, uint64_t system_ms) {
     return skew <= POND_TTL_MS_MAX && high <= system_ms + POND_TTL_MS_MAX;
 }
 
+static uint64_t skew_of(const struct pond_map *map) { return pond_load_64(&map->living->clock_skew_ms) + pond_load_64(&map->own_skew_ms); }
+
 uint64_t pond_clock_read(struct pond_map *map) {
-    uint64_t system_ms = pond_platform_realtime_ms(), skew = pond_load_64(&map->skew_ms);
+    uint64_t system_ms = pond_platform_realtime_ms(), skew = skew_of(map);
     uint64_t high = pond_load_64(&map->living->clock_high_ms);
     if (POND_UNLIKELY(!believable(high, skew, system_ms))) return system_ms;
     if (POND_LIKELY(system_ms + skew + BEHIND_MS >= high)) return system_ms + skew > high ? system_ms + skew : high;
     return map->readonly ? high : pond_clock_write(map);
 }
 
-/* The system's clock was set back: another process may have found out before, else we do. The new skew. */
-static uint64_t catch_up(struct pond_map *map, uint64_t system_ms, uint64_t high) {
+/* The clock is behind `high`. */
+static void catch_up(struct pond_map *map, uint64_t system_ms, uint64_t high, int set_back) {
     struct pond_living *living = map->living;
-    uint64_t skew = pond_load_64(&map->skew_ms), known = pond_load_64(&living->clock_skew_ms);
-    if (known > skew && known <= POND_TTL_MS_MAX) skew = known;
-    if (system_ms + skew + BEHIND_MS < high) skew = high - system_ms;
-    pond_store_64(&map->skew_ms, skew);
-    for (uint64_t old; (old = pond_load_64(&living->clock_skew_ms)) < skew;) pond_cas_64(&living->clock_skew_ms, old, skew);
-    return skew;
+    for (;;) {
+        uint64_t shared = pond_load_64(&living->clock_skew_ms), now = system_ms + shared + pond_load_64(&map->own_skew_ms);
+        if (now + BEHIND_MS >= high) return;
+        if (!set_back) {
+            pond_store_64(&map->own_skew_ms, pond_load_64(&map->own_skew_ms) + high - now);
+            return;
+        }
+        if (pond_cas_64(&living->clock_skew_ms, shared, shared + high - now)) return;
+    }
 }
 
 uint64_t pond_clock_write(struct pond_map *map) {
     struct pond_living *living = map->living;
-    uint64_t high = pond_load_64(&living->clock_high_ms), skew = pond_load_64(&map->skew_ms);
-    uint64_t system_ms = pond_platform_realtime_ms(), now = system_ms + skew;
+    uint64_t high = pond_load_64(&living->clock_high_ms), skew = skew_of(map), system_ms = pond_platform_realtime_ms();
+    uint64_t seen = pond_load_64(&map->system_seen_ms);
     if (POND_UNLIKELY(!believable(high, skew, system_ms))) {
-        pond_store_64(&map->skew_ms, 0);
+        pond_store_64(&map->own_skew_ms, 0);
         pond_store_64(&living->clock_skew_ms, 0);
         pond_cas_64(&living->clock_high_ms, high, system_ms);
         return system_ms;
     }
-    if (POND_UNLIKELY(now + BEHIND_MS < high)) now = system_ms + catch_up(map, system_ms, high);
-    while (now > high) {
+    if (POND_UNLIKELY(system_ms + skew + BEHIND_MS < high)) catch_up(map, system_ms, high, seen == 0 || system_ms < seen);
+    if (seen != system_ms) pond_store_64(&map->system_seen_ms, system_ms);
+    for (uint64_t now = system_ms + skew_of(map); now > high; high = pond_load_64(&living->clock_high_ms))
         if (pond_cas_64(&living->clock_high_ms, high, now)) return now;
-        high = pond_load_64(&living->clock_high_ms);
-    }
     return high;
 }
 

@@ -113,7 +113,7 @@ struct pond_living {
     char pad1[56];
     /* The file's clock (expire.c): any writer, by compare-and-swap. */
     uint64_t clock_high_ms; /* the latest time that any process has acted on */
-    uint64_t clock_skew_ms; /* added to the system's clock; grows when that is set back */
+    uint64_t clock_skew_ms; /* added to the system's clock by everybody; grows when that is set back */
     char pad2[48];
     /* Reader slots. */
     uint32_t reader_high; /* slots from here on were never used */

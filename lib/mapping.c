@@ -281,7 +281,6 @@ static int map_file(int fd, const char *path, const struct millpond_options *opt
     map->geometry = geometry;
     map->device = info->device;
     map->inode = info->inode;
-    map->skew_ms = map->living->clock_skew_ms; /* from where the file's clock is; from then on this process's own */
     if (!readonly && geometry.file_flags & POND_FILE_NAMESPACES) {
         failed = pond_gate_new(fd, geometry.shard_count, &map->gate);
         if (failed) result = pond_error_system(failed, errmsg, path, "opening it once more");

@@ -17,7 +17,8 @@ struct pond_map {
     int readonly;
     int refusal; /* what writers are told: MILLPOND_OK, ERR_READ_ONLY, or ERR_NAMESPACE in a child that went to another one */
     uint64_t device, inode;
-    uint64_t skew_ms;       /* this process's clock against the file's (expire.c) */
+    uint64_t own_skew_ms;    /* of this process's clock alone (expire.c) */
+    uint64_t system_seen_ms; /* the system's clock when a writer of this process last looked, 0 before */
     struct pond_gate *gate; /* NULL unless writers live in several PID namespaces */
     struct pond_map *next;  /* of this process's mappings */
     unsigned refs;          /* handles, and threads that own a reader slot; guarded by the process lock of mapping.c */
