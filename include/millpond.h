@@ -333,12 +333,14 @@ enum {
     MILLPOND_SCAN_KEYS = 1 << 0 /* keys and sizes only: values are not copied */
 };
 
-/* Visits entries, without a lock, in no order. What is there during the whole scan is shown at least once, what comes or goes meanwhile
- * perhaps; an entry that moves meanwhile may be shown twice (and left out only where
- * hundreds of others moved during one call of `visit`). Checksums are verified: a damaged entry is left out.
+/* Visits entries, in no order. What is there during the whole scan is shown at least once, what comes or goes meanwhile perhaps; an entry
+ * that moves meanwhile may be shown twice. Checksums are verified: a damaged entry is left out.
  *   prefix, prefix_bytes  only keys that begin so; NULL and 0 for all.
- *   visit   called for each entry; a non-zero answer ends the scan and is returned. It may call into the pond.
- * Returns MILLPOND_OK, what `visit` returned, ERR_NO_MEMORY, ERR_ARGUMENT. Cost: the whole index, once. Since 0.1. */
+ *   visit   called for each entry; a non-zero answer ends the scan and is returned. It may call into the pond, and may take its time: no
+ *           lock is held.
+ * Takes no lock, unless an index so full that inserts move hundreds of entries in the moment in which a shard's slots are collected: then
+ * that shard's, for that moment. Memory: 16 bytes for each entry of a shard.
+ * Returns MILLPOND_OK, what `visit` returned, ERR_NO_MEMORY, ERR_ARGUMENT, ERR_BUSY. Cost: the whole index, once. Since 0.1. */
 MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t prefix_bytes, unsigned flags,
                                int (*visit)(void *arg, const struct millpond_entry *entry), void *arg);
 

@@ -267,7 +267,7 @@ int millpond_scan(struct millpond *pond, const void *prefix, size_t prefix_bytes
                   int (*visit)(void *arg, const struct millpond_entry *entry), void *arg) {
     struct pond_map *map = enter(pond);
     if (!visit || flags > MILLPOND_SCAN_KEYS || (!prefix && prefix_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_scan(map, prefix, prefix_bytes, flags, visit, arg));
+    return leave(pond_scan(map, pond->lock_timeout_ms, prefix, prefix_bytes, flags, visit, arg));
 }
 
 int millpond_stats(struct millpond *pond, int shard, struct millpond_stats *stats) {
