@@ -15,11 +15,11 @@
 #endif
 #include "gate.h"
 
+#include "lock.h"
 #include "platform.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 int pond_gate_new(int fd, uint32_t shard_count, struct pond_gate **gate) {
     struct pond_gate *g = calloc(1, sizeof *g + shard_count * sizeof g->shard[0]);
@@ -50,18 +50,18 @@ void pond_gate_after_fork(struct pond_gate *gate) {
 }
 
 int pond_gate_enter(struct pond_gate *gate, uint32_t shard, uint32_t timeout_ms) {
-    uint64_t now = pond_platform_monotonic_ns(), until = now + (uint64_t)timeout_ms * 1000000;
-    struct timespec deadline = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
-    if (pthread_mutex_clocklock(&gate->shard[shard], CLOCK_MONOTONIC, &deadline) != 0) return 0;
-    now = pond_platform_monotonic_ns();
+    uint64_t until = pond_platform_monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+    int waited;
+    if (pond_lock_acquire(&gate->shard[shard], timeout_ms, &waited) != POND_LOCK_HELD) return 0;
+    uint64_t now = pond_platform_monotonic_ns();
     if (gate->fd >= 0 &&
         pond_platform_file_lock(gate->fd, POND_FILE_LOCK_WRITERS + shard, 1, now < until ? (uint32_t)((until - now) / 1000000) : 0) == 0)
         return 1;
-    pthread_mutex_unlock(&gate->shard[shard]);
+    pond_lock_release(&gate->shard[shard]);
     return 0;
 }
 
 void pond_gate_leave(struct pond_gate *gate, uint32_t shard) {
     pond_platform_file_unlock(gate->fd, POND_FILE_LOCK_WRITERS + shard);
-    pthread_mutex_unlock(&gate->shard[shard]);
+    pond_lock_release(&gate->shard[shard]);
 }

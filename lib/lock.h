@@ -24,7 +24,8 @@ int pond_lock_is_free(const pthread_mutex_t *mutex);
  * it. */
 int pond_lock_looks_held(const pthread_mutex_t *mutex);
 
-/* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. */
+/* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. Plain mutexes of one process
+ * may be waited for with it too. */
 enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited);
 enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex);
 void pond_lock_consistent(pthread_mutex_t *mutex);
