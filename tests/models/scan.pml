@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* scan.pml: a scan of all buckets, against an entry that moves between one that is ahead and one that was passed.
+/* scan.pml: a scan that collects the slots of all buckets, against an entry that moves between one that is ahead and one that was passed.
+ * What comes behind, N5 and N6 of lib/scan.c, looks an entry up in its two buckets as a get does, which is move.pml.
  *
  * Three buckets of a slot each; A is there all the time, in bucket 0 or in bucket 2. The writer makes MOVES moves and may die DEATHS times;
  * the next holder of the mutex finishes the move or takes it back. The log of moves has LINES lines. Of another entry, which goes from one
@@ -7,11 +8,11 @@
  *
  *   writer                                            scan
  *   L1 store the word in the new slot                 N1 m = moves
- *   L2 log[moves mod LINES] = the new bucket          N2 the slots of the next bucket
- *   L3 moves + 1                                      N3 moves != m: visit the buckets of the new lines that were passed; from the
+ *   L2 log[moves mod LINES] = the new bucket          N2 collect the slots of the next bucket
+ *   L3 moves + 1                                      N3 moves != m: collect the buckets of the new lines that were passed; from the
  *   L4 clear the old slot                                beginning when there are too many; m = moves; N3 again
  *
- * Checked: the scan shows A.
+ * Checked: the scan has collected A.
  *
  * Must fail: LOG_FIRST (L2 and L3 before L1: the line may be followed before there is anything to be found), LOG_LAST (after L4),
  *            REPAIR_UNLOGGED (a repairer that finishes a move and does not log it), MOVES_FIRST (L3 before L2), NO_FOLLOW (N3 left out),
