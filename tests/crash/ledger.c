@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TTL_TOLERANCE_MS 120000u /* what may have passed between a set and a look */
+#define TTL_TOLERANCE_MS 60000u /* how far the wall clock may have gone wrong between a set and a look */
 
 static unsigned char buffer[LEDGER_VALUE_MAX];
 
@@ -58,7 +58,7 @@ static void done(struct record *record) {
 }
 
 static struct fact fresh_value(struct ledger *ledger, uint32_t key, uint32_t bytes, uint64_t ttl_ms) {
-    struct fact fact = {.kind = FACT_VALUE, .bytes = bytes, .sequence = ++ledger->sequence, .ttl_ms = ttl_ms};
+    struct fact fact = {.kind = FACT_VALUE, .bytes = bytes, .sequence = ++ledger->sequence, .ttl_ms = ttl_ms, .begun_ns = support_now_ns()};
     CHECK(bytes <= sizeof buffer, "a value of %u bytes", bytes);
     support_value_write(buffer, bytes, key, fact.sequence);
     return fact;
@@ -96,7 +96,8 @@ void ledger_text(struct ledger *ledger, struct millpond *pond, uint32_t key, int
     char text[512], value[32];
     ledger_spell(ledger, key, text);
     int n = snprintf(value, sizeof value, "%lld", (long long)number);
-    struct record *record = begin(ledger, key, (struct fact){.kind = FACT_NUMBER, .number = number, .ttl_ms = ttl_ms});
+    struct fact fact = {.kind = FACT_NUMBER, .number = number, .ttl_ms = ttl_ms, .begun_ns = support_now_ns()};
+    struct record *record = begin(ledger, key, fact);
     int result = millpond_set(pond, text, record->key_bytes, value, (size_t)n, ttl_ms);
     CHECK(result == MILLPOND_OK, "setting key %u to a number: %s", key, millpond_strerror(result));
     done(record);
@@ -117,6 +118,7 @@ void ledger_touch(struct ledger *ledger, struct millpond *pond, uint32_t key, ui
     ledger_spell(ledger, key, text);
     struct fact next = ledger->records[key].now;
     next.ttl_ms = ttl_ms;
+    next.begun_ns = support_now_ns();
     struct record *record = begin(ledger, key, next);
     int result = millpond_touch(pond, text, record->key_bytes, ttl_ms);
     CHECK(result == MILLPOND_OK, "touching key %u: %s", key, millpond_strerror(result));
@@ -155,10 +157,16 @@ uint32_t ledger_add(struct ledger *ledger, struct millpond *pond, uint32_t bytes
 
 /* ---- looking ---- */
 
+static bool lives_as_long(const struct fact *fact, uint64_t ttl_ms) {
+    uint64_t passed_ms = (support_now_ns() - fact->begun_ns) / 1000000;
+    if (fact->ttl_ms == 0) return ttl_ms == 0;
+    return ttl_ms != 0 && ttl_ms <= fact->ttl_ms && ttl_ms + passed_ms + TTL_TOLERANCE_MS >= fact->ttl_ms;
+}
+
 /* Is this content, with this version and time to live, the fact? */
 static bool is(uint32_t key, const struct fact *fact, size_t bytes, uint64_t version, uint64_t ttl_ms) {
     if (fact->kind == FACT_ABSENT || (fact->version && fact->version != version)) return false;
-    if (fact->ttl_ms == 0 ? ttl_ms != 0 : ttl_ms == 0 || ttl_ms > fact->ttl_ms || ttl_ms + TTL_TOLERANCE_MS < fact->ttl_ms) return false;
+    if (!lives_as_long(fact, ttl_ms)) return false;
     if (fact->kind == FACT_NUMBER) {
         char text[32];
         int n = snprintf(text, sizeof text, "%lld", (long long)fact->number);

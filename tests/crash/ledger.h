@@ -19,8 +19,9 @@ struct fact {
     uint32_t kind, bytes;
     uint64_t sequence; /* which of all values; every byte follows from key and sequence */
     int64_t number;
-    uint64_t ttl_ms;  /* as given; 0 for ever */
-    uint64_t version; /* 0: not known */
+    uint64_t ttl_ms;   /* as given; 0 for ever */
+    uint64_t begun_ns; /* by support_now_ns(): when it was given */
+    uint64_t version;  /* 0: not known */
 };
 
 enum seen { SEEN_NOT_YET = 0, SEEN_GONE = 1, SEEN_NOW = 2, SEEN_NEXT = 3 };
