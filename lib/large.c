@@ -35,8 +35,7 @@ uint64_t pond_large_segments(const struct pond_geometry *g, size_t key_bytes, ui
 }
 
 uint32_t pond_large_queue(const struct pond_geometry *g, uint64_t bytes) {
-    uint64_t small_bytes = (uint64_t)g->segment_count * g->segment_bytes / 10;
-    return bytes <= small_bytes / 4 ? POND_SMALL : POND_MAIN;
+    return bytes * 10 <= (uint64_t)g->segment_count * g->segment_bytes ? POND_SMALL : POND_MAIN;
 }
 
 struct pond_root *pond_large_list(const struct pond_geometry *g, uint64_t bytes) {

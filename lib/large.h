@@ -15,7 +15,8 @@ int pond_large_fits(const struct pond_geometry *g, size_t key_bytes, size_t valu
 /* Segments that must be free before pond_large_write(), so that its last chunk finds room. */
 uint64_t pond_large_segments(const struct pond_geometry *g, size_t key_bytes, uint64_t bytes);
 
-/* The queue of a large value with a new key that is not known from before: small, unless it would fill that. */
+/* The queue of a large value with a new key that is not known from before: small like everybody's, unless it is larger than all of that
+ * (a tenth of the segments) and would leave with the next sets. In main, unfiltered, one of them costs what is read for a whole round. */
 uint32_t pond_large_queue(const struct pond_geometry *g, uint64_t bytes);
 
 /* The list of a root, from malloc, large enough for a value; or NULL. */

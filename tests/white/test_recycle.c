@@ -264,6 +264,20 @@ Test(recycle, a_large_value_that_is_read_survives_whole) {
     white_require_whole(&ref);
 }
 
+Test(recycle, a_large_value_that_nobody_reads_leaves_with_the_small_queue) {
+    uint64_t fit = items_that_fit(100);
+    size_t large = capacity_bytes() / 10 * 4 / 5;
+    for (uint64_t i = 0; i < fit * 2; i++) { /* all are read: the main queue fills up */
+        white_put(w, 1000 + i, 1, 100, 0);
+        for (int k = 0; k < 3; k++) white_expect(w, 1000 + i, 1, 100);
+    }
+    cr_assert_eq(white_put(w, 0, 1, large, 0), MILLPOND_OK);
+    cr_assert_eq(white_expect(w, 0, 1, large), MILLPOND_OK);
+    for (uint64_t i = 0; i < fit / 4; i++) white_put(w, 1000 + fit * 2 + i, 1, 100, 0);
+    cr_assert_eq(white_expect(w, 0, 1, large), MILLPOND_MISS, "it took the place of others for longer than they had");
+    white_require_whole(&ref);
+}
+
 /* ---- a full index ---- */
 
 /* Five times as many keys as there are slots; every insert is followed by a read of one of the hot ones, a fifth of the slots. */
