@@ -3,7 +3,7 @@
  *
  * PTHREAD_MUTEX_NORMAL and nothing else: with two PID namespaces on one file the thread numbers of two processes can be equal, and then an
  * error-checking mutex reports a deadlock that is none, and a recursive one has two owners. That a thread does not lock what it holds is
- * seen to by the caller's flag (write.c). No call waits without a deadline: a lock word of a thread of an earlier boot would never be
+ * seen to by the caller's flag (enter.c). No call waits without a deadline: a lock word of a thread of an earlier boot would never be
  * freed. */
 
 #ifndef _GNU_SOURCE

@@ -9,6 +9,7 @@
 
 #include "atomic.h"
 #include "check.h"
+#include "enter.h"
 #include "error.h"
 #include "hash.h"
 #include "mapping.h"

@@ -3,29 +3,22 @@
  *
  * Sync:   Y1 write dirty pages while others go on (most of the work)      Y2 take every shard's mutex    Y3 write what has become dirty
  *         Y4 clean = 1, write the living page                             Y5 release
- * Write:  the first one after a sync sets clean = 2 and waits until the living page is on the disk, then 0; other writers that see 2 do the
- *         same. Only 1 counts. So whenever a page that was changed after the sync is on the disk, the mark there is gone.
+ * Write:  the first one after a sync sets clean = 2 and waits until the living page is on the disk, then 0 (enter.c); others that see 2 do
+ *         the same. Only 1 counts. So whenever a page that was changed after the sync is on the disk, the mark there is gone.
  * Attach: a file of another boot with the mark is walked as by check, every entry with its checksum, and kept without what is
  *         damaged; one without the mark is emptied: pages of before and after may stand side by side in it, and old values with them. */
 
 #include "sync.h"
 
+#include "atomic.h"
 #include "check.h"
 #include "crashpoint.h"
+#include "enter.h"
 #include "error.h"
 #include "platform.h"
 #include "recover.h"
-#include "write.h"
 
 static int flush_living(struct pond_map *map) { return pond_platform_flush(map->base, POND_LIVING_OFF, POND_PAGE_BYTES); }
-
-void pond_sync_spoil_now(struct pond_map *map) {
-    pond_store_release_32(&map->living->clean, 2);
-    POND_CRASHPOINT("sync.spoiling");
-    flush_living(map);
-    POND_CRASHPOINT("sync.spoiled");
-    pond_store_release_32(&map->living->clean, 0);
-}
 
 int pond_sync(struct pond_map *map, uint32_t timeout_ms) {
     if (map->readonly) return MILLPOND_ERR_READ_ONLY;
@@ -73,7 +66,7 @@ int pond_sync_attach(struct pond_map *map, enum pond_attach why, char *errmsg, c
         if (result != MILLPOND_OK) return result;
         map->living->warm_starts++;
     } else {
-        pond_sync_spoil_now(map);
+        pond_write_spoil_now(map);
         pond_recover_cold(map);
         map->living->cold_starts++;
     }

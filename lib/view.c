@@ -16,11 +16,11 @@
 
 #include "view.h"
 
+#include "enter.h"
 #include "expire.h"
 #include "lookup.h"
 #include "reader.h"
 #include "recycle.h"
-#include "write.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 #endif
 #include "bed.h"
 
+#include "enter.h"
 #include "entry.h"
 #include "guard.h"
 #include "hash.h"
@@ -13,7 +14,6 @@
 #include "recover.h"
 #include "segment.h"
 #include "sync.h"
-#include "write.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,7 @@
  * module relies on. These tests see the library's own headers and link it statically; what they test is named by the file: test_X.c is for
  * lib/X.c. */
 
+#include "enter.h"
 #include "entry.h"
 #include "evict.h"
 #include "expire.h"

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/* Into a shard and out of it again: S1, S2 and S8 of write.c.
+ *
+ *   [the gate, for files of several PID namespaces]   then the robust mutex, with a deadline; EOWNERDEAD: recover.c repairs first
+ *   the first write after a sync takes the clean mark away, on the disk too, before it changes anything (sync.c)
+ *
+ * Whoever takes several mutexes takes them in the order of their shards' numbers, and all or none. */
+
+#include "enter.h"
+
+#include "atomic.h"
+#include "crashpoint.h"
+#include "lock.h"
+#include "platform.h"
+#include "recover.h"
+
+/* Set while the thread is inside a writing call: a signal handler that calls in must get an answer, not wait for itself. */
+static __thread volatile int inside __attribute__((tls_model("initial-exec")));
+
+static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
+    int waited;
+    *ref = pond_ref_of(map, shard);
+    if (POND_UNLIKELY(map->gate != NULL) && !pond_gate_enter(map->gate, shard, timeout_ms)) {
+        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
+        return MILLPOND_ERR_BUSY;
+    }
+    enum pond_lock_result got = pond_lock_acquire(&ref->shard->mutex, timeout_ms, &waited);
+    if (POND_UNLIKELY(map->gate != NULL) && got >= POND_LOCK_BUSY) pond_gate_leave(map->gate, shard);
+    if (got == POND_LOCK_BUSY) {
+        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
+        return MILLPOND_ERR_BUSY;
+    }
+    if (got == POND_LOCK_BROKEN) return MILLPOND_ERR_CORRUPT;
+    if (got == POND_LOCK_OWNER_DIED) {
+        pond_recover_shard(ref);
+        POND_CRASHPOINT("write.recovered");
+        pond_lock_consistent(&ref->shard->mutex);
+    }
+    if (waited) pond_bump_64(&ref->shard->counters.lock_waits, 1);
+    POND_CRASHPOINT("write.locked");
+    return MILLPOND_OK;
+}
+
+static void give_mutex(const struct pond_ref *ref) {
+    pond_lock_release(&ref->shard->mutex);
+    if (POND_UNLIKELY(ref->map->gate != NULL)) pond_gate_leave(ref->map->gate, ref->number);
+}
+
+/* S2. */
+void pond_write_spoil_now(struct pond_map *map) {
+    pond_store_release_32(&map->living->clean, 2);
+    POND_CRASHPOINT("sync.spoiling");
+    pond_platform_flush(map->base, POND_LIVING_OFF, POND_PAGE_BYTES);
+    POND_CRASHPOINT("sync.spoiled");
+    pond_store_release_32(&map->living->clean, 0);
+}
+
+static void spoil(struct pond_map *map) {
+    if (POND_UNLIKELY(pond_load_32(&map->living->clean) != 0)) pond_write_spoil_now(map);
+}
+
+int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
+    if (POND_UNLIKELY(map->refusal != MILLPOND_OK)) return map->refusal;
+    if (POND_UNLIKELY(inside)) return MILLPOND_ERR_REENTERED;
+    inside = 1;
+    int result = take_mutex(map, shard, timeout_ms, ref);
+    if (POND_UNLIKELY(result != MILLPOND_OK))
+        inside = 0;
+    else
+        spoil(map);
+    return result;
+}
+
+void pond_write_leave(const struct pond_ref *ref) {
+    POND_CRASHPOINT("write.done");
+    give_mutex(ref);
+    inside = 0;
+}
+
+/* Shards 0 to count - 1, the last one first. */
+static void give_from(struct pond_map *map, uint32_t count) {
+    while (count-- > 0) {
+        struct pond_ref ref = pond_ref_of(map, count);
+        give_mutex(&ref);
+    }
+}
+
+int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
+    struct pond_ref ref;
+    if (map->refusal != MILLPOND_OK) return map->refusal;
+    if (inside) return MILLPOND_ERR_REENTERED;
+    inside = 1;
+    for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
+        int result = take_mutex(map, i, timeout_ms, &ref);
+        if (result == MILLPOND_OK) continue;
+        give_from(map, i);
+        inside = 0;
+        return result;
+    }
+    return MILLPOND_OK;
+}
+
+void pond_write_leave_all(struct pond_map *map) {
+    give_from(map, map->geometry.shard_count);
+    inside = 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_PUBLISH_H
+#define POND_PUBLISH_H
+
+/* The entry that a key has, and another one in its place: S3 to S7 of write.c, for sets and transactions. For the holder of the shard's
+ * mutex. */
+
+#include "expire.h"
+#include "index.h"
+#include "read.h"
+#include "room.h"
+
+struct pond_old {
+    int found, alive; /* found: a slot names it; alive: and its time is not over */
+    struct pond_spot spot;
+    uint32_t where;
+    const unsigned char *at;
+    struct pond_decoded d;
+};
+
+/* S3. */
+static inline void pond_publish_find(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key,
+                                     struct pond_old *old) {
+    struct pond_cursor cursor = pond_index_cursor(ref, place);
+    old->found = old->alive = 0;
+    while (pond_index_next(ref, place, &cursor, &old->spot)) {
+        old->where = pond_slot_where(old->spot.word);
+        old->at = pond_ref_at(ref, old->where);
+        if (!pond_entry_decode(old->at, pond_units_left(ref->g, old->where), &old->d)) continue;
+        if (old->d.key_bytes != key->count || old->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) continue;
+        if (memcmp(old->at + old->d.key_off, key->bytes, key->count) != 0) continue;
+        old->found = 1;
+        old->alive = !(old->d.flags & POND_ENTRY_TTL) || !pond_entry_expired(&old->d, pond_clock_write(ref->map));
+        return;
+    }
+}
+
+/* The next sequence number, for one store. */
+static inline uint32_t pond_publish_sequence(const struct pond_ref *ref) {
+    uint32_t sequence = ref->shard->sequence + 1;
+    pond_store_32(&ref->shard->sequence, sequence);
+    return sequence;
+}
+
+/* What will be written, its sequence number missing. `value` need not be set yet when value_bytes is too large for one entry. */
+struct pond_content pond_publish_content(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms,
+                                         uint64_t grace_ms, uint64_t now_ms);
+
+/* The queue of a key that is stored: where it was; main where it comes back to soon after it left; else that for strangers. The ghost is
+ * asked once: *ghost is -1 before. */
+uint32_t pond_publish_queue(const struct pond_ref *ref, const struct pond_old *old, uint64_t hash, uint32_t strangers, int *ghost);
+
+/* S4, without recycling. 1, or 0 when there is no room. */
+int pond_publish_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key);
+
+/* S5 of a value in chunks: all of them, then the root in `c`, at room->where. 0 when there was no room: nothing is left of it. */
+int pond_publish_write_large(const struct pond_ref *ref, const struct pond_old *old, struct pond_room *room, struct pond_content *c,
+                             const void *value, size_t bytes, struct pond_root *list);
+
+/* S6 and S7: the entry at `where` is the key's from now on. `weight`: bytes of key and value that it counts for. */
+void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old, uint32_t where,
+                        uint64_t weight);
+
+#endif
