@@ -19,10 +19,10 @@
 #include "scan.h"
 
 #include "atomic.h"
+#include "enter.h"
 #include "index.h"
 #include "lookup.h"
 #include "shard.h"
-#include "write.h"
 
 #include <stdlib.h>
 #include <string.h>
