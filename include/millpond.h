@@ -104,7 +104,10 @@ extern "C" {
     X(ERR_FULL, -25, "no room could be made")                                                                                          \
     X(ERR_UNLOCKABLE, -26, "the system has no working robust mutexes")                                                                 \
     X(ERR_IN_USE, -27, "the file is in use")                                                                                           \
-    X(ERR_PINNED, -28, "this thread holds too many views")
+    X(ERR_PINNED, -28, "this thread holds too many views")                                                                              \
+    X(ERR_TIMEOUT, -31, "another caller's load did not end before the deadline")                                                       \
+    X(ERR_LOADER, -32, "the loader failed")                                                                                            \
+    X(ERR_NESTED, -33, "this thread is loading this key already")
 
 enum millpond_result {
 #define MILLPOND_RESULT_ENUM(name, number, text) MILLPOND_##name = number,
@@ -315,6 +318,96 @@ MILLPOND_API int millpond_clear(struct millpond *pond);
 /* Writes the file to disk and marks it whole; the mark stands until the next write. After a reboot a file that was marked opens warm,
  * any other one empty. The first write after a sync waits for one page to reach the disk. Returns MILLPOND_OK, ERR_SYSTEM. Since 0.1. */
 MILLPOND_API int millpond_sync(struct millpond *pond);
+
+/* ---- single flight: of all callers in all processes that miss a key, one loads it ----
+ *
+ * millpond_fetch is a get that knows how to load. A hit costs what a get costs. Of all who miss a key, in any thread of any process, one
+ * runs its loader (it leads the flight of this key); the others wait for it and take what it stored. When the leader dies, is killed
+ * or takes longer than load_max_ms, exactly one of those who wait takes over; nobody waits longer than wait_ms.
+ *
+ * - Stale: a value that was stored with a grace is served as MILLPOND_STALE behind its time to live while one caller loads it again.
+ * - Early: shortly before a loaded value expires, one hit after another draws, and the one who wins loads it again while all the others
+ *   go on with the old one; the longer the last load took, the earlier (XFetch: Vattani, Chierichetti, Lowenstein, "Optimal
+ *   Probabilistic Cache Stampede Prevention", VLDB 2015).
+ * - Changed meanwhile: a set, incr or delete of the key, or a clear, during a load revokes it: what was loaded before is not stored over
+ *   what came later (as with the leases of Nishtala and others, "Scaling Memcache at Facebook", NSDI 2013).
+ * - Negative: that there is no such thing can be remembered, too; to every other call such a key is absent.
+ * - More keys in flight than the file has places for (from 4 in the smallest file to 1024 from 64 MiB on): whoever finds none loads
+ *   for itself, and what it loaded is not stored (`flights_full` in the statistics).
+ */
+
+/* What a loader hands over. The library fills it in before; the loader changes what it has to say. */
+struct millpond_load {
+    void *value;                  /* out: the value; may be NULL when value_bytes is 0 */
+    size_t value_bytes;           /* out */
+    void (*release)(void *value); /* out: called with `value` once it was copied, whatever the result (free, for one); NULL: never */
+    uint64_t ttl_ms, grace_ms;    /* in: as in the options of the call; out: for this value */
+};
+
+/* Loads the value of a key from where it comes from.
+ *   arg   as given to millpond_fetch.
+ *   load  what it found.
+ * Returns MILLPOND_OK; MILLPOND_MISS: there is no such thing; anything else: it failed, and this number is told to those who asked.
+ * It may take its time, call any function of the library (millpond_fetch of another key too) and fork. It holds no lock that a get or a
+ * set of any key waits for. It must return: one that is left by longjmp or an exception keeps its flight until load_max_ms has
+ * passed or its thread ends. It must not close the handle. */
+typedef int (*millpond_loader)(void *arg, const void *key, size_t key_bytes, struct millpond_load *load);
+
+/* Flags of struct millpond_fetch. */
+enum {
+    MILLPOND_FETCH_FRESH = 1 << 0,      /* never a stale value: wait for the new one, or load it */
+    MILLPOND_FETCH_NO_WAIT = 1 << 1,    /* while another loads: ERR_TIMEOUT at once (or a stale value) */
+    MILLPOND_FETCH_OWN_ERRORS = 1 << 2, /* when the load of another failed: try it ourselves in turn, instead of sharing its error */
+    MILLPOND_FETCH_NOT_EARLY = 1 << 3,  /* no load before the value has expired */
+    MILLPOND_LEASE_DETACHED = 1 << 4    /* leases only: it does not end with the thread that acquired it, but at its deadline alone */
+};
+
+/* How to load. Zero it first; zero is the default of every field. May be shared by all calls. */
+struct millpond_fetch {
+    uint64_t ttl_ms;          /* time to live of what is loaded, 0 for ever */
+    uint64_t grace_ms;        /* how long after that it may be served as stale */
+    uint64_t negative_ttl_ms; /* how long it is remembered that there is no such thing, 0 not at all; at most 37 days */
+    uint32_t wait_ms;         /* how long to wait for another's load; default 5000 */
+    uint32_t load_max_ms;     /* after so long the others give up a load that has not ended; default 60000, at most a day */
+    uint32_t early_percent;   /* of the usual earliness (XFetch's beta = 1); default 100, at most 100000 */
+    uint32_t flags;           /* MILLPOND_FETCH_FRESH | ... */
+};
+
+/* How a fetch came to its result. */
+enum millpond_how {
+    MILLPOND_HOW_HIT = 0,     /* it was there: a value, or that there is none */
+    MILLPOND_HOW_LOADED = 1,  /* this call loaded it, and it was stored */
+    MILLPOND_HOW_ALONE = 2,   /* this call loaded it, and it was not stored: changed meanwhile, too large, no place for its flight */
+    MILLPOND_HOW_WAITED = 3   /* another call loaded it, and this one waited */
+};
+struct millpond_fetched {
+    uint32_t how;      /* enum millpond_how */
+    int loader_result; /* with MILLPOND_ERR_LOADER, and where a failed load left an older value: what the loader returned; else 0 */
+};
+
+/* Copies the value of a key into the caller's buffer, loading it if need be.
+ *   key, key_bytes, buf, buf_bytes, value_bytes  as of millpond_get.
+ *   loader, arg  called in this thread, at most once a call, outside all locks of the library but the flight's own.
+ *   options      may be NULL.
+ *   fetched      receives how it went, on every result but ERR_ARGUMENT; may be NULL.
+ * Returns MILLPOND_OK; STALE (the value is copied; another is loading a new one, or loading failed); MISS: the loader says there is no such
+ * thing; TOO_SMALL: stored, if it was loaded, but not copied; ERR_LOADER: the loader failed, this call's or the one it waited for;
+ * ERR_TIMEOUT: another's load did not end in wait_ms; ERR_NESTED: called from a loader of this very key; ERR_ARGUMENT; ERR_READ_ONLY: not
+ * there, and a read-only handle leads no flight (load it yourself).
+ * Where the flight itself cannot be had (a stopped writer, another PID namespace), the loader runs all the same, and nothing is stored.
+ * Blocks: for the loader, or up to wait_ms (and lock_timeout_ms) for that of another. Threads: any; two threads of which each waits for
+ * what the other loads wait in vain until wait_ms. fork inside a loader: the child leads no flight; what its loader returns is given to
+ * its caller, and not stored. Signals: ERR_REENTERED inside a writing call. Since 0.1. */
+MILLPOND_API int millpond_fetch(struct millpond *pond, const void *key, size_t key_bytes, millpond_loader loader, void *arg,
+                                const struct millpond_fetch *options, void *buf, size_t buf_bytes, size_t *value_bytes,
+                                struct millpond_fetched *fetched);
+
+/* Like millpond_fetch, into a buffer from malloc with one zero byte behind the value.
+ *   value, value_bytes  receive buffer and size on OK and STALE; the caller frees the buffer with free(). value_bytes may be NULL.
+ * Returns as millpond_fetch but TOO_SMALL; ERR_NO_MEMORY. Since 0.1. */
+MILLPOND_API int millpond_fetch_alloc(struct millpond *pond, const void *key, size_t key_bytes, millpond_loader loader, void *arg,
+                                      const struct millpond_fetch *options, void **value, size_t *value_bytes,
+                                      struct millpond_fetched *fetched);
 
 /* ---- looking at the whole ---- */
 

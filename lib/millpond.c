@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The public functions: check the arguments, find the mapping, call down, return.
  *
- * A handle names the mapping of its file. The mapping can be replaced while threads are inside it, so every call is a read-side section of
- * liburcu (the -bp flavour, which registers threads by itself), lock and unlock of a robust mutex included: whoever unmaps waits for a
- * grace period, after which no thread is inside and no kernel write to one of its mutexes is outstanding. */
+ * Every call is a read-side section of liburcu (handle.h). */
 
 #include "millpond.h"
 
@@ -11,7 +9,7 @@
 #include "check.h"
 #include "enter.h"
 #include "error.h"
-#include "hash.h"
+#include "handle.h"
 #include "mapping.h"
 #include "read.h"
 #include "reader.h"
@@ -22,9 +20,6 @@
 #include "view.h"
 #include "write.h"
 
-#define _LGPL_SOURCE /* the read-side functions of liburcu inline: small ones, which its licence allows any program */
-#include <urcu-bp.h>
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,29 +28,7 @@
 #define LOCK_TIMEOUT_MS_MAX 3600000u
 #define MGET_BATCH          32u
 
-struct millpond {
-    struct pond_map *map; /* under RCU */
-    uint32_t lock_timeout_ms;
-};
-
 static const struct pond_map_hooks hooks = {pond_recover_format, pond_sync_attach};
-
-static struct pond_map *enter(const struct millpond *pond) {
-    urcu_bp_read_lock();
-    return rcu_dereference(pond->map);
-}
-static int leave(int result) {
-    urcu_bp_read_unlock();
-    return result;
-}
-
-static int key_of(const struct pond_map *map, const void *key, size_t key_bytes, struct pond_key *out) {
-    if (POND_UNLIKELY(!key || key_bytes == 0 || key_bytes > MILLPOND_KEY_BYTES_MAX)) return 0;
-    out->bytes = key;
-    out->count = key_bytes;
-    out->hash = pond_hash(key, key_bytes, map->geometry.hash_seed);
-    return 1;
-}
 
 /* ---- open, close ---- */
 
