@@ -36,7 +36,8 @@
  * - A stopped writer (SIGSTOP, a debugger): readers do not notice; writers wait for lock_timeout_ms at the most, then MILLPOND_ERR_BUSY.
  * - Trust: whoever may write the file must be trusted by everyone who writes it, because a lock in a shared mapping names memory of
  *   the process that holds it. Whoever only reads it (MILLPOND_READONLY) needs to trust nobody: what is read is checked.
- * - Do not truncate the file from outside while it is mapped: the kernel answers the next access with SIGBUS.
+ * - Do not truncate the file from outside while it is mapped: the kernel answers the next access with SIGBUS. An anonymous pond
+ *   (MILLPOND_ANONYMOUS) cannot be truncated.
  * - Network file systems are refused: their mappings are not coherent between machines. Overlay file systems are refused too.
  * - A full disk is noticed at creation, when every block is allocated, and never later.
  * - Processes of different PID namespaces (containers) are refused unless the file was created with MILLPOND_NAMESPACES. A child of fork
@@ -126,7 +127,8 @@ enum {
     MILLPOND_NAMESPACES = 1 << 3,     /* with CREATE: processes of several PID namespaces may write (writers also take a file lock) */
     MILLPOND_ANY_FILESYSTEM = 1 << 4, /* do not refuse network and overlay file systems */
     MILLPOND_HUGEPAGES = 1 << 5,      /* ask for huge pages where the system has them */
-    MILLPOND_POPULATE = 1 << 6        /* touch every page at open, so that no later call pays a first fault */
+    MILLPOND_POPULATE = 1 << 6,       /* touch every page at open, so that no later call pays a first fault */
+    MILLPOND_ANONYMOUS = 1 << 8       /* a new pond in memory that has no file; `path` only names it (millpond_fd tells how to share it) */
 };
 
 /* How to open or create. Always start from MILLPOND_OPTIONS_INIT; 0 means the default. */
@@ -145,7 +147,8 @@ struct millpond_options {
 
 /* Opens the pond at `path`, or creates it (MILLPOND_CREATE).
  *   pond    receives the handle; set only on MILLPOND_OK.
- *   path    the file; the last component must not be a symbolic link.
+ *   path    the file; the last component must not be a symbolic link, but for the descriptors of a process: /proc/PID/fd/N, /dev/fd/N.
+ *           With MILLPOND_ANONYMOUS a name for messages and /proc/PID/maps, of at most 200 bytes: every such call makes a new pond.
  *   options may be NULL: open an existing file read-write. size_bytes and the other creation options are ignored when the file exists.
  *   errmsg  NULL, or MILLPOND_ERRMSG_BYTES bytes that receive a sentence (which file, what is wrong, what to do) on an error.
  * Returns MILLPOND_OK, or ERR_ARGUMENT, ERR_NO_FILE, ERR_PERMISSION, ERR_FILE_EXISTS, ERR_NOT_A_POND, ERR_VERSION, ERR_LAYOUT,
@@ -159,6 +162,18 @@ MILLPOND_API int millpond_open(struct millpond **pond, const char *path, const s
  *   pond NULL is allowed. No other thread may be inside a call on this handle, and none may use it afterwards.
  * Threads: a child of fork closes its own copy only. Since 0.1. */
 MILLPOND_API void millpond_close(struct millpond *pond);
+
+/* The descriptor by which a handle has its pond open, for handing on a pond that has no name (MILLPOND_ANONYMOUS), or to a program that
+ * may not open the file by its path.
+ *
+ * Children of fork use the handle itself. Another program opens "/proc/self/fd/N", or "/dev/fd/N", where N is a descriptor that it
+ * inherited (this one is closed by exec: dup() it, or clear FD_CLOEXEC) or was sent through a socket; or "/proc/PID/fd/N" of a living
+ * process that it may look into. Each of them must have the permission that the pond's mode gives, as with a file: 0600 unless `mode` said
+ * otherwise. An anonymous pond is sealed: nobody can change its size. It goes when the last process that has it is gone; its memory counts
+ * as shared memory and may be swapped out.
+ * Lifetime: the descriptor belongs to the handle; do not close, lock or read it.
+ * Returns the descriptor, or ERR_ARGUMENT for NULL. Threads: any. Since 0.1. */
+MILLPOND_API int millpond_fd(struct millpond *pond);
 
 /* ---- reading: no lock, no system call ---- */
 

@@ -78,6 +78,8 @@ int pond_error_system(int error_number, char *errmsg, const char *path, const ch
                               "the file would be larger than allowed; raise the file size limit (ulimit -f)");
     case EMFILE:
     case ENFILE: return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "too many open files; raise the limit (ulimit -n)");
+    case ENOMEM:
+        return pond_error_say(MILLPOND_ERR_NO_MEMORY, errmsg, path, "out of memory (%s); give a smaller size, or free memory", what);
     case ENAMETOOLONG: return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the name is too long; use a shorter one");
     default:
         return pond_error_say(MILLPOND_ERR_SYSTEM, errmsg, path, "%s failed: %s; see the system's log, or try another place", what,

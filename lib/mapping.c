@@ -13,6 +13,8 @@
  *               before anyone uses them, in a file of another boot, a copy of a file, or one whose PID namespace is gone
  *            O5 a shared lock on byte 1 says: somebody uses this file. It goes when the last process is gone
  *            O6 unlock byte 0
+ * Anonymous: C1 makes memory that has no name (memfd) instead, C3 is left out; it is sealed at its size and opened by its descriptor, O1 to
+ *            O6. Others reach it through a descriptor: inherited, sent, or seen in /proc.
  *
  * One mapping serves every handle of a process on a file and access: the kernel's list of held robust mutexes is a list of addresses,
  * and a mapping that is unmapped while a thread holds a mutex in it would break that list. So a thread that owns a reader slot (a held
@@ -124,16 +126,12 @@ static int fill(const struct pond_new_file *file, const struct pond_identity *id
     return result;
 }
 
-/* Returns MILLPOND_ERR_FILE_EXISTS without a sentence when somebody else was faster. */
-static int create(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, char *errmsg) {
-    struct pond_identity id;
-    struct pond_geometry geometry;
-    struct pond_new_file file;
-    int result = identity_new(options, &id, errmsg, path);
-    if (result != MILLPOND_OK) return result;
-    const char *wrong = pond_layout_geometry(&id, &geometry);
-    if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "with these sizes %s; give a larger size", wrong);
-    int failed = pond_platform_new_file(path, id.file_bytes, id.mode, &file);
+/* C1. */
+static int new_file(const char *path, const struct millpond_options *options, const struct pond_identity *id, struct pond_new_file *file,
+                    char *errmsg) {
+    int anonymous = (options->flags & MILLPOND_ANONYMOUS) != 0;
+    int failed = anonymous ? pond_platform_new_anonymous(path, id->file_bytes, id->mode, file)
+                           : pond_platform_new_file(path, id->file_bytes, id->mode, file);
     if (failed == ENOENT || failed == ENOTDIR)
         return pond_error_say(MILLPOND_ERR_NO_FILE, errmsg, path, "its folder does not exist; make the folder first");
     if (failed == EROFS)
@@ -141,20 +139,46 @@ static int create(const char *path, const struct millpond_options *options, cons
     if (failed) return pond_error_system(failed, errmsg, path, "creating it");
     POND_CRASHPOINT("create.allocated");
     struct pond_file_info info;
-    if (pond_platform_info(file.fd, &info) == 0 && info.refused && !(options->flags & MILLPOND_ANY_FILESYSTEM))
-        result = pond_error_say(MILLPOND_ERR_FILESYSTEM, errmsg, path,
-                                "its file system (%s) cannot share mappings safely; use a local one such as /dev/shm", info.refused);
-    if (result == MILLPOND_OK) result = fill(&file, &id, hooks, errmsg, path);
-    if (result == MILLPOND_OK) {
-        POND_CRASHPOINT("create.filled");
-        failed = pond_platform_link(&file, path);
-        if (failed == EEXIST)
-            result = MILLPOND_ERR_FILE_EXISTS;
-        else if (failed)
-            result = pond_error_system(failed, errmsg, path, "giving it its name");
-        else
-            POND_CRASHPOINT("create.linked");
+    if (pond_platform_info(file->fd, &info) == 0 && info.refused && !(options->flags & MILLPOND_ANY_FILESYSTEM)) {
+        pond_platform_drop(file);
+        return pond_error_say(MILLPOND_ERR_FILESYSTEM, errmsg, path,
+                              "its file system (%s) cannot share mappings safely; use a local one such as /dev/shm", info.refused);
     }
+    return MILLPOND_OK;
+}
+
+/* C1 and C2: a whole file that has no name yet. */
+static int make(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_new_file *file,
+                char *errmsg) {
+    struct pond_identity id;
+    struct pond_geometry geometry;
+    int result = identity_new(options, &id, errmsg, path);
+    if (result != MILLPOND_OK) return result;
+    const char *wrong = pond_layout_geometry(&id, &geometry);
+    if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "with these sizes %s; give a larger size", wrong);
+    result = new_file(path, options, &id, file, errmsg);
+    if (result != MILLPOND_OK) return result;
+    result = fill(file, &id, hooks, errmsg, path);
+    if (result != MILLPOND_OK) {
+        pond_platform_drop(file);
+        return result;
+    }
+    POND_CRASHPOINT("create.filled");
+    return MILLPOND_OK;
+}
+
+/* Returns MILLPOND_ERR_FILE_EXISTS without a sentence when somebody else was faster. */
+static int create(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, char *errmsg) {
+    struct pond_new_file file;
+    int result = make(path, options, hooks, &file, errmsg);
+    if (result != MILLPOND_OK) return result;
+    int failed = pond_platform_link(&file, path);
+    if (failed == EEXIST)
+        result = MILLPOND_ERR_FILE_EXISTS;
+    else if (failed)
+        result = pond_error_system(failed, errmsg, path, "giving it its name");
+    else
+        POND_CRASHPOINT("create.linked");
     pond_platform_drop(&file);
     return result;
 }
@@ -302,13 +326,11 @@ static struct pond_map *mapped_already(const struct pond_file_info *info, int re
     return NULL;
 }
 
-/* Under the process lock. */
-static int open_existing(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks,
-                         struct pond_map **out, char *errmsg) {
-    int readonly = (options->flags & MILLPOND_READONLY) != 0, fd;
+/* O1 to O6 with an opened file, which belongs to the mapping afterwards, or is closed. Under the process lock. */
+static int open_descriptor(int fd, const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks,
+                           struct pond_map **out, char *errmsg) {
+    int readonly = (options->flags & MILLPOND_READONLY) != 0;
     struct pond_file_info info;
-    int failed = pond_platform_open(path, !readonly, &fd);
-    if (failed) return pond_error_system(failed, errmsg, path, "opening it");
     int result = look(fd, path, options, &info, errmsg);
     struct pond_map *map = result == MILLPOND_OK ? mapped_already(&info, readonly) : NULL;
     if (map) {
@@ -318,7 +340,7 @@ static int open_existing(const char *path, const struct millpond_options *option
         return MILLPOND_OK;
     }
     if (result == MILLPOND_OK) {
-        failed = pond_platform_file_lock(fd, POND_FILE_LOCK_ATTACH, !readonly, OPEN_TIMEOUT_MS); /* O2 */
+        int failed = pond_platform_file_lock(fd, POND_FILE_LOCK_ATTACH, !readonly, OPEN_TIMEOUT_MS); /* O2 */
         if (failed == EAGAIN)
             result =
                 pond_error_say(MILLPOND_ERR_BUSY, errmsg, path, "another process has been opening it for 10 s; look for a stopped one");
@@ -326,7 +348,7 @@ static int open_existing(const char *path, const struct millpond_options *option
             result = pond_error_system(failed, errmsg, path, "locking it");
     }
     if (result == MILLPOND_OK) {
-        failed = pond_platform_info(fd, &info); /* again, under the lock */
+        int failed = pond_platform_info(fd, &info); /* again, under the lock */
         if (failed) result = pond_error_system(failed, errmsg, path, "fstat");
     }
     if (result == MILLPOND_OK) result = map_file(fd, path, options, &info, hooks, &map, errmsg);
@@ -341,6 +363,26 @@ static int open_existing(const char *path, const struct millpond_options *option
     return MILLPOND_OK;
 }
 
+/* Under the process lock. */
+static int open_existing(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks,
+                         struct pond_map **out, char *errmsg) {
+    int fd, failed = pond_platform_open(path, !(options->flags & MILLPOND_READONLY), &fd);
+    if (failed) return pond_error_system(failed, errmsg, path, "opening it");
+    return open_descriptor(fd, path, options, hooks, out, errmsg);
+}
+
+/* A pond that only its descriptor leads to: made, sealed, mapped. Under the process lock. */
+static int open_anonymous(const char *name, const struct millpond_options *options, const struct pond_map_hooks *hooks,
+                          struct pond_map **out, char *errmsg) {
+    struct pond_new_file file;
+    int result = make(name, options, hooks, &file, errmsg);
+    if (result != MILLPOND_OK) return result;
+    int failed = pond_platform_seal(file.fd);
+    if (!failed) return open_descriptor(file.fd, name, options, hooks, out, errmsg);
+    pond_platform_drop(&file);
+    return pond_error_system(failed, errmsg, name, "sealing it");
+}
+
 int pond_map_open(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_map **map,
                   char *errmsg) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -350,7 +392,8 @@ int pond_map_open(const char *path, const struct millpond_options *options, cons
                               "this system does not hand on a lock whose owner died; use a native Linux kernel with robust mutexes");
     int result = MILLPOND_ERR_NO_FILE;
     pond_process_lock();
-    for (int i = 0; i < CREATE_TRIES; i++) {
+    if (options->flags & MILLPOND_ANONYMOUS) result = open_anonymous(path, options, hooks, map, errmsg);
+    for (int i = 0; i < CREATE_TRIES && !(options->flags & MILLPOND_ANONYMOUS); i++) {
         if (!(options->flags & MILLPOND_EXCLUSIVE)) {
             result = open_existing(path, options, hooks, map, errmsg);
             if (result != MILLPOND_ERR_NO_FILE || !(options->flags & MILLPOND_CREATE)) break;

@@ -27,6 +27,10 @@
 #define LOCK_TIMEOUT_MS     5000u
 #define LOCK_TIMEOUT_MS_MAX 3600000u
 #define MGET_BATCH          32u
+#define ANONYMOUS_NAME_MAX  200u
+#define FLAGS                                                                                                                              \
+    ((uint32_t)(MILLPOND_READONLY | MILLPOND_CREATE | MILLPOND_EXCLUSIVE | MILLPOND_NAMESPACES | MILLPOND_ANY_FILESYSTEM |                 \
+                MILLPOND_HUGEPAGES | MILLPOND_POPULATE | MILLPOND_ANONYMOUS))
 
 static const struct pond_map_hooks hooks = {pond_recover_format, pond_sync_attach};
 
@@ -46,10 +50,12 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
     const struct millpond_options *o = options ? options : &defaults;
     if (o->struct_bytes != sizeof *o)
         return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the options were not initialised; begin with MILLPOND_OPTIONS_INIT");
-    if (o->flags >= MILLPOND_POPULATE * 2u || (o->flags & MILLPOND_READONLY && o->flags & MILLPOND_CREATE) ||
+    if (o->flags & ~FLAGS || (o->flags & MILLPOND_READONLY && o->flags & (MILLPOND_CREATE | MILLPOND_ANONYMOUS)) ||
         (o->flags & MILLPOND_EXCLUSIVE && !(o->flags & MILLPOND_CREATE)))
         return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path,
-                              "the flags do not go together; give CREATE or READONLY, EXCLUSIVE only with CREATE");
+                              "the flags do not go together; give CREATE, ANONYMOUS or READONLY, EXCLUSIVE only with CREATE");
+    if (o->flags & MILLPOND_ANONYMOUS && strlen(path) > ANONYMOUS_NAME_MAX)
+        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the name of an anonymous pond is too long; give at most 200 bytes");
     pthread_once(&once, install_fork_handlers);
     struct millpond *handle = calloc(1, sizeof *handle);
     if (!handle) return pond_error_say(MILLPOND_ERR_NO_MEMORY, errmsg, path, "out of memory");
@@ -70,6 +76,12 @@ void millpond_close(struct millpond *pond) {
     pond_reader_leave(pond->map);
     pond_map_release(pond->map);
     free(pond);
+}
+
+int millpond_fd(struct millpond *pond) {
+    if (!pond) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(pond);
+    return leave(map->fd);
 }
 
 /* ---- reading ---- */

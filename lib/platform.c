@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,10 +73,39 @@ uint64_t pond_platform_pid_namespace(void) {
 
 /* ---- files ---- */
 
+/* Splits a path: a descriptor of its folder (-1: errno), and the last component, which lies in *copy. */
+static int open_folder(const char *path, char **copy, char **name) {
+    *copy = strdup(path);
+    if (!*copy) return -1;
+    char *slash = strrchr(*copy, '/');
+    *name = slash ? slash + 1 : *copy;
+    if (!slash) return open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    *slash = 0;
+    return open(slash == *copy ? "/" : *copy, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* "/proc/PID/fd/N", "/dev/fd/N": a link that the kernel makes, in a folder where nobody else can make one. Leads to what the descriptor
+ * has open, also where that has no name. */
+static int open_descriptor(const char *path, int flags, int *fd) {
+    char *copy, *name;
+    struct statfs fs;
+    int folder = open_folder(path, &copy, &name), failed = ELOOP;
+    if (folder >= 0 && fstatfs(folder, &fs) == 0 && (uint32_t)fs.f_type == PROC_SUPER_MAGIC && *name &&
+        name[strspn(name, "0123456789")] == 0) {
+        *fd = openat(folder, name, flags);
+        failed = *fd < 0 ? errno : 0;
+    }
+    pond_platform_close(folder);
+    free(copy);
+    return failed;
+}
+
 int pond_platform_open(const char *path, int write, int *fd) {
-    do *fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+    int flags = (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    do *fd = open(path, flags | O_NOFOLLOW);
     while (*fd < 0 && errno == EINTR);
-    return *fd < 0 ? errno : 0;
+    if (*fd >= 0) return 0;
+    return errno == ELOOP ? open_descriptor(path, flags, fd) : errno;
 }
 
 /* File systems whose mappings are not one memory for all who map (HAZARDS of network and overlay file systems). Numbers: statfs(2). */
@@ -147,11 +177,25 @@ static int named_temporary(const char *path, struct pond_new_file *file) {
     return failed;
 }
 
+/* Beyond the process's limit fallocate would kill us with SIGXFSZ. */
+static int size_allowed(uint64_t bytes) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= bytes;
+}
+
+static int allocate(struct pond_new_file *file, uint64_t bytes, uint32_t mode) {
+    int failed;
+    do failed = posix_fallocate(file->fd, 0, (off_t)bytes);
+    while (failed == EINTR);
+    if (!failed && fchmod(file->fd, (mode_t)mode) != 0) failed = errno; /* the umask has no say */
+    if (failed) pond_platform_drop(file);
+    return failed;
+}
+
 int pond_platform_new_file(const char *path, uint64_t bytes, uint32_t mode, struct pond_new_file *file) {
     file->fd = -1;
     file->temporary = NULL;
-    struct rlimit limit; /* beyond it, fallocate would kill us with SIGXFSZ */
-    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < bytes) return EFBIG;
+    if (!size_allowed(bytes)) return EFBIG;
     char *folder, *copy;
     int failed = folder_of(path, &folder, &copy);
     if (failed) return failed;
@@ -159,13 +203,18 @@ int pond_platform_new_file(const char *path, uint64_t bytes, uint32_t mode, stru
     failed = file->fd < 0 ? errno : 0;
     free(copy);
     if (failed == EOPNOTSUPP || failed == EISDIR || failed == EINVAL) failed = named_temporary(path, file);
-    if (failed) return failed;
-    do failed = posix_fallocate(file->fd, 0, (off_t)bytes);
-    while (failed == EINTR);
-    if (!failed && fchmod(file->fd, (mode_t)mode) != 0) failed = errno; /* the umask has no say */
-    if (failed) pond_platform_drop(file);
-    return failed;
+    return failed ? failed : allocate(file, bytes, mode);
 }
+
+int pond_platform_new_anonymous(const char *name, uint64_t bytes, uint32_t mode, struct pond_new_file *file) {
+    file->temporary = NULL;
+    file->fd = -1;
+    if (!size_allowed(bytes)) return EFBIG;
+    file->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return file->fd < 0 ? errno : allocate(file, bytes, mode);
+}
+
+int pond_platform_seal(int fd) { return fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0 ? 0 : errno; }
 
 int pond_platform_link(struct pond_new_file *file, const char *path) {
     if (file->temporary) {

@@ -28,7 +28,8 @@ struct pond_file_info {
     const char *refused; /* name of a file system that cannot share mappings, or NULL */
 };
 
-/* Opens without following a symbolic link, without blocking on a fifo, closed on exec. 0 or errno. */
+/* Opens without following a symbolic link, but for one of /proc that stands for a descriptor; without blocking on a fifo, closed on exec.
+ * 0 or errno. */
 int pond_platform_open(const char *path, int write, int *fd);
 int pond_platform_info(int fd, struct pond_file_info *info);
 void pond_platform_close(int fd);
@@ -42,6 +43,10 @@ struct pond_new_file {
     char *temporary; /* from malloc, or NULL */
 };
 int pond_platform_new_file(const char *path, uint64_t bytes, uint32_t mode, struct pond_new_file *file);
+/* The same without a folder: memory that only descriptors lead to. `name` is for /proc. */
+int pond_platform_new_anonymous(const char *name, uint64_t bytes, uint32_t mode, struct pond_new_file *file);
+/* Keeps anonymous memory at its size for ever. 0 or errno. */
+int pond_platform_seal(int fd);
 /* Gives it its name; EEXIST when there is such a file. */
 int pond_platform_link(struct pond_new_file *file, const char *path);
 void pond_platform_drop(struct pond_new_file *file);
