@@ -160,6 +160,8 @@ MILLPOND_API int millpond_open(struct millpond **pond, const char *path, const s
 
 /* Closes a handle.
  *   pond NULL is allowed. No other thread may be inside a call on this handle, and none may use it afterwards.
+ * Closing writes nothing to disk and waits for nothing: other processes may have the file open for years. Who wants the next start of
+ * the machine to be warm calls millpond_sync before it (the command's option --sync does).
  * Threads: a child of fork closes its own copy only. Since 0.1. */
 MILLPOND_API void millpond_close(struct millpond *pond);
 
@@ -331,7 +333,11 @@ MILLPOND_API int millpond_incr(struct millpond *pond, const void *key, size_t ke
 MILLPOND_API int millpond_clear(struct millpond *pond);
 
 /* Writes the file to disk and marks it whole; the mark stands until the next write. After a reboot a file that was marked opens warm,
- * any other one empty. The first write after a sync waits for one page to reach the disk. Returns MILLPOND_OK, ERR_SYSTEM. Since 0.1. */
+ * every entry verified by its checksum, any other one empty; warm_starts and cold_starts of the statistics tell which it was. The first
+ * write after a sync waits for one page to reach the disk. Call it where writes end, before millpond_close in the last process, or at
+ * quiet times. A mark that is kept true by syncs in the background (a MILLPOND_DURABLE) does not exist: the cost of a sync is that of
+ * what was written since the last one, and whoever needs each write to survive needs a database behind the cache.
+ * Returns MILLPOND_OK, ERR_SYSTEM. Since 0.1. */
 MILLPOND_API int millpond_sync(struct millpond *pond);
 
 /* ---- single flight: of all callers in all processes that miss a key, one loads it ----
@@ -434,6 +440,7 @@ struct millpond_entry {
     size_t value_bytes;
     uint64_t ttl_ms;     /* milliseconds left, 0 for ever */
     uint64_t version;
+    uint64_t grace_ms;   /* how long after that it may be served as stale, as stored: at most a third less than was asked for */
 };
 
 /* Flags of millpond_scan. */

@@ -244,6 +244,7 @@ static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket
     copy->key_bytes = f.d.key_bytes;
     copy->value_bytes = bytes;
     copy->ttl_ms = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now;
+    copy->grace_ms = expiry == POND_EXPIRY_NEVER ? 0 : pond_grace_ms(pond_expiry_grace(f.d.expiry));
     copy->version = pond_version_of(&f.d);
     result = !whole ? POND_COPIED_DAMAGED : expiry <= now ? POND_COPIED_NONE : POND_COPIED;
 validate:

@@ -30,7 +30,7 @@ void pond_read_prefetch_entry(struct pond_map *map, uint64_t hash);
 struct pond_copy {
     unsigned char *bytes; /* key, then value; grows by realloc; the caller frees it */
     size_t room, key_bytes, value_bytes;
-    uint64_t ttl_ms, version;
+    uint64_t ttl_ms, version, grace_ms;
 };
 enum pond_copied { POND_COPIED_NONE = 0, POND_COPIED = 1, POND_COPIED_DAMAGED = 2, POND_COPIED_NO_MEMORY = 3 };
 /* Copies the entry in a slot of a bucket: NONE when the slot is empty, the entry is over, or it could not be had whole. */
