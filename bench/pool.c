@@ -50,6 +50,7 @@ struct pool_shared {
 struct pool {
     uint64_t workers, run_ns, size_bytes, max_item_bytes, seed;
     const char *store_spec, *file, *zipf_text;
+    bool sync;
     struct args_json json_wish;
 
     const struct store *store;
@@ -412,6 +413,7 @@ int verb_pool(int argc, char **argv) {
         {"max-item", ARGS_SIZE, &pool.max_item_bytes, "S", "largest value that is cached (the library's default)", 1, 0},
         {"zipf", ARGS_TEXT, &pool.zipf_text, "X", "exponent of the popularity of the files", 0, 0},
         {"file", ARGS_TEXT, &pool.file, "PATH", "cache file, kept (else one of its own, in memory where it fits, removed)", 0, 0},
+        {"sync", ARGS_FLAG, &pool.sync, NULL, "at the end write the cache file to disk and mark it whole", 0, 0},
         {"seed", ARGS_COUNT, &pool.seed, "N", "of the random choices", 0, 0},
         {"json", ARGS_JSON, &pool.json_wish, "[FILE]", "figures for a program, on standard output or into a file", 0, 0},
         {NULL, ARGS_FLAG, NULL, NULL, NULL, 0, 0}};
@@ -437,7 +439,9 @@ int verb_pool(int argc, char **argv) {
     pool.shared = host_shared(sizeof *pool.shared + pool.workers * sizeof *pool.shared->slots);
     watch(&pool);
     stop_workers(&pool);
-    int status = report(&pool, &json);
+    int status = report(&pool, &json), synced = pool.sync ? millpond_sync(pool.pond) : MILLPOND_OK;
+    if (synced != MILLPOND_OK)
+        host_fail("%s: it was not synced: %s", pool.file, millpond_strerror(synced));
     millpond_close(pool.pond);
     pool.store->close(pool.origin);
     free(pool.by_rank);

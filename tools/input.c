@@ -36,6 +36,15 @@ enum status input_open(const struct call *call, enum access access, struct millp
     return result == MILLPOND_OK ? STATUS_DONE : report_open(call->file, result, errmsg);
 }
 
+enum status input_close(const struct call *call, struct millpond *pond, enum status status) {
+    if (pond != NULL && call->option[OPTION_SYNC].given && status != STATUS_USAGE && status != STATUS_ERROR) {
+        int result = millpond_sync(pond);
+        if (result != MILLPOND_OK) status = report_result(call->file, result);
+    }
+    millpond_close(pond);
+    return status;
+}
+
 static enum status out_of_memory(void) {
     return report_error("memory", "there is not enough; end other programs, or raise the limit (ulimit -v)");
 }

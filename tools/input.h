@@ -17,6 +17,9 @@ enum access {
 /* Opens the file of the call. An error was reported when the answer is not STATUS_DONE. */
 enum status input_open(const struct call *call, enum access access, struct millpond **pond);
 
+/* Closes it, with --sync after a sync of what the call has changed, unless it failed. Answers the status, or that of the sync. */
+enum status input_close(const struct call *call, struct millpond *pond, enum status status);
+
 /* The key of the call, args[0]: 1 to 65535 bytes, from hexadecimal with --hex or --hex-key. A wrong one is wrong usage. */
 enum status input_key(const struct call *call, struct bytes *key);
 

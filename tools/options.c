@@ -17,7 +17,8 @@ static const struct {
     enum option_kind kind;
     const char *help;
 } specs[OPTION_COUNT] = {
-    [OPTION_SIZE] = {"size", "SIZE", KIND_SIZE, "size of the file, such as 256M (required)"},
+    [OPTION_SIZE] = {"size", "SIZE", KIND_SIZE,
+                     "size of the file, such as 256M (create needs it; load: when the pond is not there, default the dumped one's)"},
     [OPTION_MAX_ITEM] = {"max-item", "SIZE", KIND_SIZE, "largest value; default an eighth of a shard, at most half of one"},
     [OPTION_SHARDS] = {"shards", "N", KIND_COUNT, "number of shards, a power of two up to 256; default by size and processors"},
     [OPTION_SEGMENT] = {"segment", "SIZE", KIND_SIZE, "size of a segment; default about 256 segments to a file"},
@@ -41,6 +42,8 @@ static const struct {
     [OPTION_HEX] = {"hex", NULL, KIND_FLAG, "keys and values in hexadecimal, both in and out"},
     [OPTION_HEX_KEY] = {"hex-key", NULL, KIND_FLAG, "only the key in hexadecimal"},
     [OPTION_FORCE_FILESYSTEM] = {"force-filesystem", NULL, KIND_FLAG, "do not refuse a network or overlay file system"},
+    [OPTION_ELAPSE] = {"elapse", NULL, KIND_FLAG, "take the time since the dump was begun from each time to live"},
+    [OPTION_SYNC] = {"sync", NULL, KIND_FLAG, "at the end write the pond to disk and mark it whole, as the verb sync does"},
     [OPTION_HELP] = {"help", NULL, KIND_FLAG, "print this help"},
 };
 

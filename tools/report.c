@@ -93,10 +93,14 @@ enum status report_open(const char *file, int result, const char *errmsg) {
     return STATUS_ERROR;
 }
 
+static int output_failed; /* why standard output took no more, when that was seen at once */
+
+void report_output(int error) { output_failed = error; }
+
 enum status report_finish(enum status status) {
-    int failed = 0;
+    int failed = output_failed;
     errno = 0;
-    if (fflush(stdout) != 0 || ferror(stdout)) failed = errno != 0 ? errno : EIO;
+    if (failed == 0 && (fflush(stdout) != 0 || ferror(stdout))) failed = errno != 0 ? errno : EIO;
     /* Some file systems say only at the last close that the bytes did not arrive. */
     if (failed == 0 && close(STDOUT_FILENO) != 0 && errno != EBADF) failed = errno;
     if (failed == 0 || failed == EPIPE) return status;

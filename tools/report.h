@@ -20,6 +20,9 @@ const char *report_advice(int result);
 /* An error of millpond_open or millpond_check; errmsg begins with the file's name. */
 enum status report_open(const char *file, int result, const char *errmsg);
 
+/* A write of standard output failed with this errno: report_finish will say so. For large writes, whose error stdio forgets. */
+void report_output(int error);
+
 /* Writes out what was printed. A reader that went away (a closed pipe) is no error; anything else is. */
 enum status report_finish(enum status status);
 

@@ -370,6 +370,5 @@ enum status verb_shell(const struct call *call) {
     if (status != STATUS_DONE) return status;
     status = shell.prompt ? obey_person(&shell, &words) : obey_pipe(&shell, &words);
     words_free(&words);
-    millpond_close(shell.pond);
-    return status;
+    return input_close(call, shell.pond, status);
 }

@@ -59,7 +59,7 @@ enum status verb_set(const struct call *call) {
     if (status == STATUS_DONE && !typed) status = input_value(call, pond, &value);
     if (status == STATUS_DONE)
         status = report_result(call->file, millpond_set_ex(pond, key.data, key.size_bytes, value.data, value.size_bytes, &how));
-    millpond_close(pond);
+    status = input_close(call, pond, status);
     bytes_free(&value);
     bytes_free(&key);
     return status;
@@ -116,7 +116,7 @@ enum status verb_del(const struct call *call) {
     status = input_open(call, ACCESS_WRITE, &pond);
     if (status == STATUS_DONE) {
         status = report_result(call->file, millpond_delete(pond, key.data, key.size_bytes));
-        millpond_close(pond);
+        status = input_close(call, pond, status);
     }
     bytes_free(&key);
     return status;
@@ -144,7 +144,7 @@ enum status verb_touch(const struct call *call) {
     status = input_open(call, ACCESS_WRITE, &pond);
     if (status == STATUS_DONE) {
         status = report_result(call->file, millpond_touch(pond, key.data, key.size_bytes, ttl_ms));
-        millpond_close(pond);
+        status = input_close(call, pond, status);
     }
     bytes_free(&key);
     return status;
@@ -224,7 +224,7 @@ enum status verb_incr(const struct call *call) {
         int result = millpond_incr(pond, key.data, key.size_bytes, delta, call->option[OPTION_INIT].given ? &create : NULL, &number);
         status = report_result(call->file, result);
         if (result == MILLPOND_OK) print_number(call, &key, number);
-        millpond_close(pond);
+        status = input_close(call, pond, status);
     }
     bytes_free(&key);
     return status;

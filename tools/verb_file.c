@@ -134,9 +134,7 @@ static enum status with_pond(const struct call *call, int (*work)(struct millpon
     struct millpond *pond;
     enum status status = input_open(call, ACCESS_WRITE, &pond);
     if (status != STATUS_DONE) return status;
-    status = report_result(call->file, work(pond));
-    millpond_close(pond);
-    return status;
+    return input_close(call, pond, report_result(call->file, work(pond)));
 }
 
 enum status verb_clear(const struct call *call) { return with_pond(call, millpond_clear); }

@@ -40,6 +40,8 @@ enum option_id {
     OPTION_HEX,
     OPTION_HEX_KEY,
     OPTION_FORCE_FILESYSTEM,
+    OPTION_ELAPSE,
+    OPTION_SYNC,
     OPTION_HELP,
     OPTION_COUNT
 };
@@ -70,7 +72,7 @@ struct verb {
     const char *details;  /* for its --help; NULL when the summary says all */
     const char *example;
     unsigned args_min, args_max; /* operands after FILE */
-    uint32_t options;            /* bits of enum option_id */
+    uint64_t options;            /* bits of enum option_id */
     enum status (*run)(const struct call *call);
 };
 
@@ -86,6 +88,8 @@ void options_print_help(const struct verb *verb);
 /* Where a verb's work is done. */
 enum status verb_create(const struct call *call);
 enum status verb_check(const struct call *call);
+enum status verb_dump(const struct call *call);
+enum status verb_load(const struct call *call);
 enum status verb_clear(const struct call *call);
 enum status verb_sync(const struct call *call);
 enum status verb_set(const struct call *call);

@@ -51,8 +51,8 @@ class Help(PondCase):
         return re.findall(r"^  ([a-z]+) +\S", out.split("\nverbs:\n")[1].split("\n\n")[0], re.M)
 
     def test_help_lists_the_verbs_of_the_interface(self):
-        self.assertEqual(self.verbs(), ["create", "set", "get", "del", "touch", "ttl", "incr", "keys", "stats", "top", "check", "clear",
-                                        "sync", "shell"])
+        self.assertEqual(self.verbs(), ["create", "set", "get", "del", "touch", "ttl", "incr", "keys", "stats", "top", "check", "dump",
+                                        "load", "clear", "sync", "shell"])
 
     def test_every_way_of_asking(self):
         overview = self.done(Run(["--help"])).out
@@ -128,7 +128,7 @@ class WrongUsage(PondCase):
         for words in ([], ["nonsense"], ["--nonsense"], ["help", "nonsense"], [""], ["-x"]):
             self.usage(Run(words))
         for verb, most in (("create", 0), ("set", 2), ("get", 1), ("del", 1), ("touch", 2), ("ttl", 1), ("incr", 2), ("keys", 0),
-                           ("stats", 0), ("top", 0), ("check", 0), ("clear", 0), ("sync", 0), ("shell", 0)):
+                           ("stats", 0), ("top", 0), ("check", 0), ("dump", 0), ("load", 0), ("clear", 0), ("sync", 0), ("shell", 0)):
             path = self.path("none.pond")
             self.usage(Run([verb]), verb)
             self.usage(Run([verb, ""]), verb)
