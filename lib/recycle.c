@@ -260,8 +260,8 @@ static int more_follow(const struct walker *w, const struct item *item, const st
            item->chunk.number + 1 < pond_root_count(at, &root);
 }
 
-/* The counter of a value that is kept: a promoted one begins anew, one in the main queue is lowered; of a value in chunks with the last of
- * them, so that the others, which come before it, are still hot. */
+/* The counter of a value that is kept: a promoted one begins anew, one in the main queue is lowered; of a value in chunks that is copied
+ * with the last of them, so that the others, which come before it, are still hot. */
 static void lower_hits(const struct walker *w, const struct item *item, const struct pond_spot *spot, int promoted) {
     struct pond_bucket *bucket = &w->ref->buckets[spot->bucket];
     unsigned hits = pond_hits_of(bucket, spot->slot);
@@ -355,9 +355,10 @@ static void scan_item(struct walker *w, const struct item *item) {
     if (lives(w, item, &spot) && !is_over(w, item, &spot) && is_hot(w, item, &spot)) w->walk->hot_units += item->d.units;
 }
 
+/* Chunks leave their value's counter to its root, which comes behind them: it must not seem cold then. */
 static void cool_item(struct walker *w, const struct item *item) {
     struct pond_spot spot;
-    if (lives(w, item, &spot)) lower_hits(w, item, &spot, w->queue == POND_SMALL);
+    if (!(item->d.flags & POND_ENTRY_CHUNK) && lives(w, item, &spot)) lower_hits(w, item, &spot, w->queue == POND_SMALL);
 }
 
 /* ---- the walk ---- */

@@ -278,6 +278,18 @@ Test(recycle, a_large_value_that_nobody_reads_leaves_with_the_small_queue) {
     white_require_whole(&ref);
 }
 
+/* Its chunks fill two segments to the last byte, so that its root, which has the counter, comes in the next one, among cold entries. */
+Test(recycle, a_large_value_outlives_the_relinks_of_its_chunks) {
+    size_t bytes = 8 * (ref.g->piece_units_max * POND_UNIT_BYTES - POND_CHUNK_HEAD_BYTES);
+    white_put(w, 0, 1, bytes, 0);
+    for (int k = 0; k < 3; k++) cr_assert_eq(white_expect(w, 0, 1, bytes), MILLPOND_OK);
+    for (uint64_t i = 1; counters()->relinks < 2 || counters()->evictions < 100; i++) white_put(w, i, 1, 100, 0);
+    cr_assert_eq(white_expect(w, 0, 1, bytes), MILLPOND_OK, "read three times, and gone with the small queue");
+    for (uint64_t i = 0, fit = items_that_fit(100); i < fit * 2; i++) white_put(w, 1000000 + i, 1, 100, 0);
+    cr_assert_eq(white_expect(w, 0, 1, bytes), MILLPOND_OK, "gone from the main queue before anything else was there");
+    white_require_whole(&ref);
+}
+
 /* ---- a full index ---- */
 
 /* Five times as many keys as there are slots; every insert is followed by a read of one of the hot ones, a fifth of the slots. */
