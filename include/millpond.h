@@ -31,7 +31,8 @@
  * - fork: a handle opened before fork works in every child, at once and at the same time. Open it in the master, use it in the workers.
  * - Threads: every function may be called from any number of threads on one handle, but millpond_close.
  * - Signals: no function is safe inside a signal handler. A call made from a handler that interrupted a writing call of the same
- *   thread returns MILLPOND_ERR_REENTERED and changes nothing.
+ *   thread returns MILLPOND_ERR_REENTERED and changes nothing. A call, a get too, made from a handler that interrupted open, close,
+ *   check, or a thread's first call on a file, may wait for ever: those take locks of the process.
  * - A killed writer: the next writer of that part of the file repairs what was half done, by itself, in bounded time.
  * - A stopped writer (SIGSTOP, a debugger): readers do not notice; writers wait for lock_timeout_ms at the most, then MILLPOND_ERR_BUSY.
  * - Trust: whoever may write the file must be trusted by everyone who writes it, because a lock in a shared mapping names memory of
@@ -508,7 +509,8 @@ MILLPOND_API int millpond_stats(struct millpond *pond, int shard, struct millpon
 
 /* Flags of millpond_check. */
 enum {
-    MILLPOND_CHECK_REPAIR = 1 << 0 /* remove what is damaged and rebuild what is derived */
+    MILLPOND_CHECK_REPAIR = 1 << 0,        /* remove what is damaged and rebuild what is derived */
+    MILLPOND_CHECK_ANY_FILESYSTEM = 1 << 1 /* as MILLPOND_ANY_FILESYSTEM of an open */
 };
 
 /* What a check found. */
@@ -521,6 +523,7 @@ struct millpond_check {
 
 /* Walks everything in a file: every segment, bucket, entry, checksum and count. Each shard is held under its lock while it is walked
  * (readers go on). Whatever a killed process left half done is finished first, as the next writer would.
+ *   flags   MILLPOND_CHECK_*, or 0.
  *   report  NULL, or called with one sentence for each damage.
  *   check   receives the sums on OK and DAMAGED; may be NULL.
  * Returns MILLPOND_OK (whole), DAMAGED (something was found, mended with REPAIR), or the errors of millpond_open. Since 0.1. */

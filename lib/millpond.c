@@ -267,10 +267,11 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
                    struct millpond_check *check, char *errmsg) {
     struct millpond *pond;
     struct millpond_check sums = {0};
-    if (flags > MILLPOND_CHECK_REPAIR)
-        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path ? path : "millpond_check",
-                              "unknown flags; give 0 or MILLPOND_CHECK_REPAIR");
-    int result = millpond_open(&pond, path, NULL, errmsg);
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    if (flags > (MILLPOND_CHECK_REPAIR | MILLPOND_CHECK_ANY_FILESYSTEM))
+        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path ? path : "millpond_check", "unknown flags; give 0 or MILLPOND_CHECK_*");
+    if (flags & MILLPOND_CHECK_ANY_FILESYSTEM) options.flags = MILLPOND_ANY_FILESYSTEM;
+    int result = millpond_open(&pond, path, &options, errmsg);
     if (result != MILLPOND_OK) return result;
     struct pond_map *map = enter(pond);
     for (uint32_t i = 0; i < map->geometry.shard_count && result == MILLPOND_OK; i++) {

@@ -77,6 +77,10 @@ static int use_an_overlay(void *arg) {
     REQUIRE_ERROR(attempt_open(support_path("layers/merged/new.pond"), &creating), MILLPOND_ERR_FILESYSTEM);
     REQUIRE(support_file_bytes(support_path("layers/merged/new.pond")) < 0, "a refused file is left");
     REQUIRE_ERROR(attempt_open(support_path("layers/merged/new.pond"), &forced), MILLPOND_OK);
+    char errmsg[MILLPOND_ERRMSG_BYTES];
+    const char *path = support_path("layers/merged/new.pond");
+    REQUIRE(millpond_check(path, 0, NULL, NULL, NULL, errmsg) == MILLPOND_ERR_FILESYSTEM && strstr(errmsg, path), "check: %s", errmsg);
+    REQUIRE(millpond_check(path, MILLPOND_CHECK_ANY_FILESYSTEM, NULL, NULL, NULL, errmsg) == MILLPOND_OK, "a forced check: %s", errmsg);
     return 0;
 }
 

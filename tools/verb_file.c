@@ -117,7 +117,8 @@ static enum status check_json(const struct call *call, unsigned flags) {
 }
 
 enum status verb_check(const struct call *call) {
-    unsigned flags = call->option[OPTION_REPAIR].given ? (unsigned)MILLPOND_CHECK_REPAIR : 0;
+    unsigned flags = (call->option[OPTION_REPAIR].given ? (unsigned)MILLPOND_CHECK_REPAIR : 0) |
+                     (call->option[OPTION_FORCE_FILESYSTEM].given ? (unsigned)MILLPOND_CHECK_ANY_FILESYSTEM : 0);
     char errmsg[MILLPOND_ERRMSG_BYTES] = "";
     struct check_report report = {NULL};
     struct millpond_check check;

@@ -44,7 +44,7 @@ const struct verb verbs[] = {
      "millpond top app.pond", 0, 0, BITS_COMMON | BIT(ONCE) | BIT(INTERVAL) | BIT(PER_SHARD), verb_top},
     {"check", "FILE", "walk everything in the file and name each damage",
      "Readers go on meanwhile; each shard is held for writers while it is walked. Status 1 when damage was found, mended or not.",
-     "millpond check app.pond", 0, 0, BIT(HELP) | BIT(REPAIR) | BIT(JSON), verb_check},
+     "millpond check app.pond", 0, 0, BITS_COMMON | BIT(REPAIR) | BIT(JSON), verb_check},
     {"dump", "FILE", "write all entries to standard output, in a form that any machine can load",
      "Others may use the pond meanwhile. The time to live is kept as what is left of it; a counter becomes its text. "
      "The summary of --json goes to standard error.",

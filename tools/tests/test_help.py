@@ -75,7 +75,7 @@ class Help(PondCase):
         for verb, (operands, text) in sections.items():
             help_text = self.done(Run([verb, "--help"])).out.decode()
             self.assertEqual(help_text.splitlines()[0], f"usage: millpond {verb} [OPTION...] {operands}")
-            common = {"--help": None, "--force-filesystem": None} if verb != "check" else {"--help": None}
+            common = {"--help": None, "--force-filesystem": None}
             self.assertEqual(options_in_help(help_text), {**options_in_man(text), **common}, verb)
 
     def test_every_option_is_accepted_by_its_verb_and_refused_by_the_others(self):
