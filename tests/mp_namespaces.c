@@ -75,8 +75,12 @@ static pid_t start(unsigned me) {
     shared->first[me] = 0;
     pid_t parent = support_fork(live_in_a_namespace, (void *)(uintptr_t)me);
     uint64_t before = shared->operations[me], give_up = support_now_ns() + UINT64_C(15000000000);
-    while (__atomic_load_n(&shared->operations[me], __ATOMIC_RELAXED) == before)
+    /* Both: it may write before its parent has noted its number, and a signal to number 0 goes to everybody here. */
+    while (__atomic_load_n(&shared->operations[me], __ATOMIC_RELAXED) == before ||
+           __atomic_load_n(&shared->first[me], __ATOMIC_SEQ_CST) == 0) {
         REQUIRE(support_now_ns() < give_up, "the writer of namespace %u gets nowhere", me);
+        support_sleep_us(100);
+    }
     return parent;
 }
 
