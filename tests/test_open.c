@@ -403,6 +403,24 @@ Test(open, a_read_only_handle_maps_without_write_permission_and_changes_nothing)
     cr_assert_eq(support_hash_file(path), before);
 }
 
+Test(open, no_mapping_goes_into_a_core_dump) {
+    const char *path = make_pond("dumped.pond");
+    struct millpond *writer = support_open(path, &plain), *reader = support_open(path, &readonly);
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    char line[8192];
+    int found = 0, ours = 0;
+    while (fgets(line, sizeof line, maps)) {
+        if (strchr(line, '/')) ours = strstr(line, "/dumped.pond") != NULL;
+        if (!ours || strncmp(line, "VmFlags:", 8) != 0) continue;
+        found++;
+        cr_assert(strstr(line, " dd"), "it would be dumped: %s", line);
+    }
+    fclose(maps);
+    cr_assert_eq(found, 2);
+    millpond_close(reader);
+    millpond_close(writer);
+}
+
 Test(open, every_result_has_a_text_of_its_own) {
     static const int results[] = {
 #define NUMBER(name, number, text) number,
