@@ -431,6 +431,41 @@ MILLPOND_API int millpond_fetch_alloc(struct millpond *pond, const void *key, si
                                       const struct millpond_fetch *options, void **value, size_t *value_bytes,
                                       struct millpond_fetched *fetched);
 
+/* ---- coherent with a server, on many machines ----
+ *
+ * A pond can be the first level of its machine in front of a server such as Redis. One process for each pond, the agent (the command's
+ * verb `agent`), listens to what changes there and deletes it here. These functions are between it and those who read.
+ *
+ * A worker asks millpond_agent_look before its get. OK: whatever the get returns was the server's value at some time not longer ago than
+ * the agent's lease, counted from before the look, if everyone fills the pond as the next lines say. A lease that no agent renews ends by
+ * itself.
+ *   1. Take the lease of the key (what millpond_fetch does before its loader runs), or, with no loader at hand, add an entry of your own
+ *      under it and keep its version.
+ *   2. Only then ask the server.
+ *   3. Fill the lease; or replace that entry by millpond_cas. A delete or clear since step 1 makes it fail, and then the value is
+ *      returned to whoever asked and not stored.
+ *   4. After a write to the server, delete the key here; never store what was written. */
+
+/* What an agent tells. Times are of the file's clock, which now_ms shows. */
+struct millpond_agent {
+    uint64_t epoch;    /* even: the link is up, odd: down; grows with each change: what was derived from values under another may be old */
+    uint64_t now_ms;   /* out: the file's clock */
+    uint64_t until_ms; /* coherent until then, while the link is up */
+    uint64_t stale_ms; /* how long after that values may be served as stale */
+};
+
+/* Asks whether the pond is coherent.
+ *   agent  receives what its agent told last; may be NULL.
+ * Returns MILLPOND_OK: serve what a get finds. STALE: the link is lost or its agent gone; values may be served as stale, by the agent's
+ * option. MISS: serve nothing from the pond, and store nothing in it: ask the server.
+ * Blocks: never. Threads: any; a read-only handle too. Cost: less than a get. Since 0.1. */
+MILLPOND_API int millpond_agent_look(struct millpond *pond, struct millpond_agent *agent);
+
+/* For agents: tells that the pond is coherent, or no longer. The caller sees to it that there is one agent only.
+ *   agent  epoch, until_ms (at most an hour ahead) and stale_ms are stored; now_ms is not used.
+ * Returns MILLPOND_OK, ERR_ARGUMENT, ERR_READ_ONLY. Blocks: never. Threads: one. Since 0.1. */
+MILLPOND_API int millpond_agent_announce(struct millpond *pond, const struct millpond_agent *agent);
+
 /* ---- looking at the whole ---- */
 
 /* An entry as a scan shows it. The pointers are good until the visitor returns. */

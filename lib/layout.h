@@ -110,7 +110,9 @@ struct pond_living {
     /* Clean mark: 1 after a sync until the next write. Set by sync, cleared by the first write behind it, on the disk before that write. */
     uint32_t clean;
     uint32_t superseded; /* 1: a resize put another file in place of this one */
-    char pad1[56];
+    /* What the file's agent last told (agent.c); an opener that is alone resets until. */
+    uint64_t agent_epoch, agent_until_ms, agent_stale_ms;
+    char pad1[32];
     /* The file's clock (expire.c): any writer, by compare-and-swap. */
     uint64_t clock_high_ms; /* the latest time that any process has acted on */
     uint64_t clock_skew_ms; /* added to the system's clock by everybody; grows when that is set back */

@@ -52,6 +52,9 @@ static int warm(struct pond_map *map, char *errmsg, const char *path) {
 }
 
 int pond_sync_attach(struct pond_map *map, enum pond_attach why, char *errmsg, const char *path) {
+    /* In none of the cases is an agent still at work. */
+    map->living->agent_until_ms = 0;
+    map->living->agent_stale_ms = 0;
     if (why == POND_ATTACH_ALONE) {
         pond_recover_alone(map);
         return MILLPOND_OK;
