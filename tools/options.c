@@ -44,6 +44,12 @@ static const struct {
     [OPTION_FORCE_FILESYSTEM] = {"force-filesystem", NULL, KIND_FLAG, "do not refuse a network or overlay file system"},
     [OPTION_ELAPSE] = {"elapse", NULL, KIND_FLAG, "take the time since the dump was begun from each time to live"},
     [OPTION_SYNC] = {"sync", NULL, KIND_FLAG, "at the end write the pond to disk and mark it whole, as the verb sync does"},
+    [OPTION_REDIS] = {"redis", "ADDRESS", KIND_TEXT, "the server: unix:/path or tcp:host:port (required)"},
+    [OPTION_STRIP] = {"strip", NULL, KIND_FLAG, "keys in the pond are without the prefix"},
+    [OPTION_LEASE] = {"lease", "TIME", KIND_TIME, "how long a pond counts as coherent after the server was last heard; default 3s"},
+    [OPTION_STALE] = {"stale", "TIME", KIND_TIME, "when the link is lost, keep the entries so long, to be served as stale; default 0"},
+    [OPTION_USER] = {"user", "NAME", KIND_TEXT, "user of the server; default its default one"},
+    [OPTION_PASSWORD_FILE] = {"password-file", "FILE", KIND_TEXT, "a file whose first line is the password"},
     [OPTION_HELP] = {"help", NULL, KIND_FLAG, "print this help"},
 };
 

@@ -59,6 +59,13 @@ const struct verb verbs[] = {
     {"clear", "FILE", "remove all entries", NULL, "millpond clear app.pond", 0, 0, BITS_COMMON | BIT(SYNC), verb_clear},
     {"sync", "FILE", "write the pond to disk and mark it whole, so that it opens warm after a restart of the machine",
      "The mark stands until the next write.", "millpond sync app.pond", 0, 0, BITS_COMMON, verb_sync},
+    {"agent", "FILE", "keep the pond coherent with a Redis or Valkey server, until SIGTERM",
+     "One process for each pond: it listens to what changes at the server and deletes it in the pond. No value is served that the server "
+     "replaced more than --lease before, if workers do as the header says (millpond_agent_look). When the link is lost, all entries go, or "
+     "with --stale are kept for a while. The pond should hold nothing but what is the server's.",
+     "millpond agent app.pond --redis unix:/run/redis/redis.sock --prefix app:", 0, 0,
+     BITS_COMMON | BIT(REDIS) | BIT(PREFIX) | BIT(HEX) | BIT(STRIP) | BIT(LEASE) | BIT(STALE) | BIT(USER) | BIT(PASSWORD_FILE) | BIT(JSON),
+     verb_agent},
     {"shell", "FILE", "read commands: a prompt on a terminal, one command a line from a pipe",
      "Type help in the shell for its commands. Each answer is one line: OK, the value, (miss), (exists), (error) and a sentence.",
      "printf 'set k v\\nget k\\n' | millpond shell app.pond", 0, 0, BITS_COMMON | BIT(SYNC), verb_shell},

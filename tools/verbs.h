@@ -42,6 +42,12 @@ enum option_id {
     OPTION_FORCE_FILESYSTEM,
     OPTION_ELAPSE,
     OPTION_SYNC,
+    OPTION_REDIS,
+    OPTION_STRIP,
+    OPTION_LEASE,
+    OPTION_STALE,
+    OPTION_USER,
+    OPTION_PASSWORD_FILE,
     OPTION_HELP,
     OPTION_COUNT
 };
@@ -101,6 +107,7 @@ enum status verb_incr(const struct call *call);
 enum status verb_keys(const struct call *call);
 enum status verb_stats(const struct call *call);
 enum status verb_top(const struct call *call);
+enum status verb_agent(const struct call *call);
 enum status verb_shell(const struct call *call);
 
 #endif

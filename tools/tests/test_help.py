@@ -52,7 +52,7 @@ class Help(PondCase):
 
     def test_help_lists_the_verbs_of_the_interface(self):
         self.assertEqual(self.verbs(), ["create", "set", "get", "del", "touch", "ttl", "incr", "keys", "stats", "top", "check", "dump",
-                                        "load", "clear", "sync", "shell"])
+                                        "load", "clear", "sync", "agent", "shell"])
 
     def test_every_way_of_asking(self):
         overview = self.done(Run(["--help"])).out
@@ -100,7 +100,7 @@ class Help(PondCase):
         self.done(Run(["create", "app.pond", "--size", "1M"], cwd=self.folder))
         self.done(Run(["set", "app.pond", "user:1", "alice"], cwd=self.folder))
         for verb in self.verbs():
-            if verb in ("create", "top"):
+            if verb in ("create", "top", "agent"):
                 continue
             example = self.done(Run([verb, "--help"])).out.decode().split("\nexample: ")[1]
             path = os.path.dirname(os.path.abspath(COMMAND)) + ":" + os.environ["PATH"]
@@ -128,7 +128,8 @@ class WrongUsage(PondCase):
         for words in ([], ["nonsense"], ["--nonsense"], ["help", "nonsense"], [""], ["-x"]):
             self.usage(Run(words))
         for verb, most in (("create", 0), ("set", 2), ("get", 1), ("del", 1), ("touch", 2), ("ttl", 1), ("incr", 2), ("keys", 0),
-                           ("stats", 0), ("top", 0), ("check", 0), ("dump", 0), ("load", 0), ("clear", 0), ("sync", 0), ("shell", 0)):
+                           ("stats", 0), ("top", 0), ("check", 0), ("dump", 0), ("load", 0), ("clear", 0), ("sync", 0), ("agent", 0),
+                           ("shell", 0)):
             path = self.path("none.pond")
             self.usage(Run([verb]), verb)
             self.usage(Run([verb, ""]), verb)
