@@ -138,7 +138,7 @@ struct millpond_options {
     uint32_t flags;             /* MILLPOND_READONLY | ... */
     uint64_t size_bytes;        /* create: size of the file, 64 KiB to 4 TiB, rounded up to whole pages; default 64 MiB */
     uint64_t max_item_bytes;    /* create: largest value (with a key of up to 256 bytes), at most half of a shard; default an eighth */
-    uint64_t segment_bytes;     /* create: bytes of a segment, 512 to 64 MiB; default about 256 segments to a file */
+    uint64_t segment_bytes;     /* create: bytes of a segment, 512 to 64 MiB; default by size: 128 segments to a small file, up to 1024 */
     uint32_t shards;            /* create: number of shards, a power of two up to 256; default by size and processors */
     uint32_t entry_bytes;       /* create: expected bytes of key and value of a typical entry; sizes the index; default 124 */
     uint32_t mode;              /* create: permission bits of the file, regardless of the umask; default 0600 */

@@ -11,10 +11,11 @@
 
 #include <string.h>
 
-#define DEFAULT_FILE_BYTES  (UINT64_C(64) << 20)
-#define DEFAULT_ENTRY_BYTES 124u
-#define SHARD_BYTES_WANTED  (UINT64_C(16) << 20) /* fewer shards before smaller ones */
-#define INDEX_LOAD_PERCENT  93u                  /* entries in 100 slots when the memory is full; two buckets a key still take that */
+#define DEFAULT_FILE_BYTES        (UINT64_C(64) << 20)
+#define DEFAULT_ENTRY_BYTES       124u
+#define SHARD_BYTES_WANTED        (UINT64_C(16) << 20) /* fewer shards before smaller ones */
+#define LONGEST_KEY_SEGMENT_BYTES (UINT64_C(128) << 10)
+#define INDEX_LOAD_PERCENT        93u /* entries in 100 slots when the memory is full; two buckets a key still take that */
 
 static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
@@ -39,15 +40,24 @@ static uint32_t shards_for(uint64_t file_bytes, uint64_t max_item_bytes, unsigne
     return shards;
 }
 
-/* About 1024 segments a file, 64 at the least for each shard; where that leaves 64 to each, at least 128 KiB, so that the longest key fits
- * into one; and none so small that nothing fits. */
-static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards) {
-    uint64_t count = 1024 / shards, most = shard_bytes / 64;
-    uint64_t bytes = shard_bytes / (count < 64 ? 64 : count), wanted = most < (128u << 10) ? most : 128u << 10;
-    if (bytes < wanted) bytes = wanted;
-    if (bytes < 4096) bytes = shard_bytes / 24;
+/* About 1024 segments a file, 64 at the least for each shard, and at least 128 KiB each, so that the longest key fits into one. A shard too
+ * small for that has 128 segments, so that the few that are free or open, and what is left over at each end, are a small part of it; but
+ * none below 2 KiB, or a 24th of a tiny shard, or six entries, and a whole number of entries where there are few in one. Measured:
+ * bench/README.md, small files. */
+static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards, uint64_t entry) {
+    uint64_t count = 1024 / shards, bytes = shard_bytes / (count < 64 ? 64 : count);
+    if (shard_bytes / 64 >= LONGEST_KEY_SEGMENT_BYTES) {
+        if (bytes < LONGEST_KEY_SEGMENT_BYTES) bytes = LONGEST_KEY_SEGMENT_BYTES;
+        if (bytes > POND_SEGMENT_BYTES_MAX) bytes = POND_SEGMENT_BYTES_MAX;
+        return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
+    }
+    uint64_t most = shard_bytes / 24;
+    bytes = shard_bytes / 128;
+    if (bytes < 2048) bytes = 2048;
+    if (bytes < entry * 6) bytes = entry * 6;
+    if (bytes > most) bytes = most;
+    if (bytes / entry >= 2 && bytes / entry < 64) bytes = bytes / entry * entry;
     if (bytes < POND_SEGMENT_BYTES_MIN) bytes = POND_SEGMENT_BYTES_MIN;
-    if (bytes > POND_SEGMENT_BYTES_MAX) bytes = POND_SEGMENT_BYTES_MAX;
     return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
 }
 
@@ -87,9 +97,9 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     if (id->shard_bytes < POND_SHARD_HEADER_BYTES * 2) return "the file is too small for so many shards; give fewer, or a larger size";
 
     uint64_t room = id->shard_bytes - POND_SHARD_HEADER_BYTES;
-    id->segment_bytes =
-        (uint32_t)(o->segment_bytes ? o->segment_bytes / POND_UNIT_BYTES * POND_UNIT_BYTES : segment_bytes_for(room, id->shard_count));
     uint64_t entry = round_up(12 + (uint64_t)(o->entry_bytes ? o->entry_bytes : DEFAULT_ENTRY_BYTES), POND_UNIT_BYTES);
+    id->segment_bytes = (uint32_t)(o->segment_bytes ? o->segment_bytes / POND_UNIT_BYTES * POND_UNIT_BYTES
+                                                    : segment_bytes_for(room, id->shard_count, entry));
     /* room = items x (entry + slot share + ghost) + the segment table */
     uint64_t usable = room - room / id->segment_bytes * sizeof(struct pond_segment);
     uint64_t per_item_percent = entry * 100 + sizeof(struct pond_bucket) * 10000 / (POND_BUCKET_SLOTS * INDEX_LOAD_PERCENT) + 2 * 100;

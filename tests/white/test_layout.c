@@ -94,6 +94,22 @@ Test(layout, sizes_alone_are_never_refused_from_64_kib_to_4_tib) {
     }
 }
 
+Test(layout, a_small_file_has_some_128_segments_of_six_entries_or_more) {
+    for (uint64_t size = 128 << 10; size <= 8 << 20; size += size / 8 / 4096 * 4096)
+        for (uint32_t entry = 50; entry <= size / 1024; entry += entry / 4) {
+            struct millpond_options o = MILLPOND_OPTIONS_INIT;
+            struct pond_identity id;
+            memset(&id, 0, sizeof id);
+            o.size_bytes = size;
+            o.entry_bytes = entry;
+            cr_assert_null(pond_layout_plan(&o, 2, &id));
+            cr_assert(id.segment_count >= 40 && id.segment_count < 200, "%llu bytes for entries of %u: %u segments",
+                      (unsigned long long)size, entry, id.segment_count);
+            cr_assert_geq(id.segment_bytes, (entry + 12) * 6, "%llu bytes for entries of %u: segments of %u", (unsigned long long)size,
+                          entry, id.segment_bytes);
+        }
+}
+
 Test(layout, index_and_memory_run_out_together_for_entries_of_the_expected_size) {
     static const uint32_t sizes[] = {0, 40, 124, 500, 4000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
