@@ -43,7 +43,9 @@ static uint32_t over_or_emptiest(const struct pond_ref *ref, uint64_t now_ms, in
         least = s->live_units;
         emptiest = i;
     }
-    *pack = emptiest != POND_NO_SEGMENT && live * 100 < (uint64_t)sealed * ref->g->segment_units * POND_PACK_PERCENT &&
+    /* Packing wins no slot: not where the index is what is full. */
+    *pack = emptiest != POND_NO_SEGMENT && ref->shard->items < ref->g->items_high &&
+            live * 100 < (uint64_t)sealed * ref->g->segment_units * POND_PACK_PERCENT &&
             (uint64_t)least * 100 < (uint64_t)ref->g->segment_units * POND_PACK_PERCENT;
     return *pack ? emptiest : POND_NO_SEGMENT;
 }

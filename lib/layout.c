@@ -17,6 +17,8 @@
 #define LONGEST_KEY_SEGMENT_BYTES (UINT64_C(128) << 10)
 #define INDEX_LOAD_PERCENT        93u /* entries in 100 slots when the memory is full; two buckets a key still take that */
 
+#define INDEX_HIGH_PERCENT 94u /* from here on entries leave by the queues, before single ones have to for want of a slot (95) */
+
 static uint64_t round_up(uint64_t x, uint64_t to) { return (x + to - 1) / to * to; }
 
 static uint32_t reader_count_for(uint64_t file_bytes) {
@@ -168,6 +170,7 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
         id->segment_bytes / POND_UNIT_BYTES < POND_ENTRY_UNITS_MAX ? id->segment_bytes / POND_UNIT_BYTES : POND_ENTRY_UNITS_MAX;
     if (id->max_item_bytes > (uint64_t)id->segment_count * id->segment_bytes / 2) return "its largest value does not fit";
     g->reserve = id->segment_count >= 16 ? 2 : 1; /* two: one for what is kept of a victim, one for what is new */
+    g->items_high = (uint64_t)id->bucket_count * POND_BUCKET_SLOTS * INDEX_HIGH_PERCENT / 100;
     g->ttl_classes = id->segment_count >= 64 ? POND_TTL_CLASSES : id->segment_count >= 32 ? 3 : 1;
     return NULL;
 }

@@ -343,6 +343,7 @@ struct pond_geometry {
     uint32_t piece_units_max;                                /* an entry larger than this has its value in chunks of this size */
     uint32_t entry_units_max;                                /* largest entry at all: the root of such a value may have a long key */
     uint32_t reserve;                                        /* free segments that recycling keeps in store */
+    uint64_t items_high;                                     /* with so many entries the index counts as full: recycling goes on */
     uint32_t ttl_classes;                                    /* TTL classes in use */
     uint32_t file_flags;
 };

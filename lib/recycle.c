@@ -19,6 +19,9 @@
  * Q1 to Q4 of a recycled segment: Q1 every slot that names it is swung or cleared and its bucket's version raised (DROP), Q2 full fence,
  * Q3 no pin names it (pond_segment_pinned), Q4 epoch + 1 (pond_segment_free). A pinned one goes back into its queue, empty of live entries.
  *
+ * A shard whose index is nearly full is short as well, whatever its memory: who leaves is then for the queues to say, not for the two
+ * buckets of the next key.
+ *
  * Why not one pass that decides entry by entry: relinking a hot segment halves what is copied (measured on traces: 0.28 bytes for each
  * byte set against 0.6), and the early end makes the scan of a cold one short. */
 
@@ -481,7 +484,7 @@ static void note_step(const struct pond_ref *ref, const struct walker *w) {
 
 int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
     struct pond_shard *shard = ref->shard;
-    if (POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0)) return 0;
+    if (POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0 && shard->items < ref->g->items_high)) return 0;
     uint64_t now_ms = pond_clock_read(ref->map);
     uint32_t victim = walking(ref);
     if (victim == 0) victim = begin(ref, now_ms);
