@@ -107,6 +107,7 @@ extern "C" {
     X(ERR_UNLOCKABLE, -26, "the system has no working robust mutexes")                                                                 \
     X(ERR_IN_USE, -27, "the file is in use")                                                                                           \
     X(ERR_PINNED, -28, "this thread holds too many views")                                                                              \
+    X(ERR_TXN_TOO_LARGE, -29, "the transaction is too large")                                                                          \
     X(ERR_TIMEOUT, -31, "another caller's load did not end before the deadline")                                                       \
     X(ERR_LOADER, -32, "the loader failed")                                                                                            \
     X(ERR_NESTED, -33, "this thread is loading this key already")
@@ -209,6 +210,16 @@ struct millpond_mget {
  * Each key is read by itself; together they are no snapshot.
  * Returns MILLPOND_OK when every key was tried (see each result), or ERR_ARGUMENT. Blocks: never. Since 0.1. */
 MILLPOND_API int millpond_mget(struct millpond *pond, struct millpond_mget *items, size_t item_count);
+
+/* Reads many keys as they were at one moment: of a transaction's changes it shows all or none, and no set, delete or incr falls between two
+ * of its keys. Items and their results as of millpond_mget.
+ * Tries without a lock as long as others change these keys meanwhile, a few times; then takes the locks of their parts of the file for the
+ * time of an mget. A read-only handle only tries.
+ * Returns MILLPOND_OK when every key was tried (see each result); ERR_BUSY (a lock was not free before lock_timeout_ms; or, on a
+ * read-only handle, writers never paused, or one died amid a commit and no writer has come since); ERR_ARGUMENT; ERR_NO_MEMORY;
+ * ERR_REENTERED; ERR_NAMESPACE. Then the items say nothing.
+ * Blocks: for lock_timeout_ms at the most. Threads: any. Cost: about a tenth to a half more than millpond_mget. Since 0.1. */
+MILLPOND_API int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t item_count);
 
 /* Asks the processor to fetch what a coming get of this key will read. Changes nothing, returns at once. Since 0.1. */
 MILLPOND_API void millpond_prefetch(struct millpond *pond, const void *key, size_t key_bytes);
@@ -465,6 +476,64 @@ MILLPOND_API int millpond_agent_look(struct millpond *pond, struct millpond_agen
  *   agent  epoch, until_ms (at most an hour ahead) and stale_ms are stored; now_ms is not used.
  * Returns MILLPOND_OK, ERR_ARGUMENT, ERR_READ_ONLY. Blocks: never. Threads: one. Since 0.1. */
 MILLPOND_API int millpond_agent_announce(struct millpond *pond, const struct millpond_agent *agent);
+
+/* ---- transactions: several keys changed as one ----
+ *
+ *     struct millpond_txn *txn;
+ *     do {
+ *         millpond_txn_begin(pond, &txn);
+ *         ... millpond_txn_get(txn, "a", 1, ...); millpond_txn_set(txn, "a", 1, ..., 0); millpond_txn_set(txn, "b", 1, ..., 0);
+ *     } while ((result = millpond_txn_commit(txn)) == MILLPOND_CHANGED);
+ *
+ * Optimistic: nothing is locked and nobody sees anything before the commit. That takes the locks of the parts of the file concerned,
+ * looks whether every key that was read is as it was, and makes all changes. Of a process that is killed in it at any instruction either
+ * everything has happened or nothing; the next writer there, or millpond_check, finishes what was decided. Readers of one key may see one
+ * change before another one; millpond_snapshot never does.
+ * A key that leaves because the cache is full, or expires, has changed. What a transaction reads before its commit need not fit together:
+ * a program that must not act on half of another commit reads by millpond_snapshot first, or does nothing that lasts before MILLPOND_OK.
+ *
+ * Common to all: a transaction belongs to one thread at a time, and every one ends with a commit or an abort, before millpond_close. In a
+ * child of fork those of the parent may only be aborted (which leaves the parent's alone); the other calls return ERR_ARGUMENT. In a
+ * signal handler that interrupted a writing call: ERR_REENTERED, nothing has happened, and the transaction goes on. */
+
+/* Keys that a transaction may read and change; changes that always fit (more do in files of several shards, as they spread). */
+#define MILLPOND_TXN_KEYS_MAX 4096
+#define MILLPOND_TXN_CHANGES_MIN 128
+
+struct millpond_txn;
+
+/* Begins a transaction.
+ *   txn  receives it, on OK.
+ * Returns MILLPOND_OK; ERR_READ_ONLY; ERR_NO_MEMORY; ERR_REENTERED; ERR_NAMESPACE; ERR_ARGUMENT. Blocks: never. Since 0.1. */
+MILLPOND_API int millpond_txn_begin(struct millpond *pond, struct millpond_txn **txn);
+
+/* Reads a key: what this transaction has set, or what stands in the pond; the commit requires that it is still so, a miss too. Arguments
+ * and results as of millpond_get, and CHANGED when this transaction had read something else before (it can only be ended),
+ * ERR_TXN_TOO_LARGE, ERR_NO_MEMORY. After TOO_SMALL the key counts as read. A counter reads as its decimal text. Blocks: never.
+ * Since 0.1. */
+MILLPOND_API int millpond_txn_get(struct millpond_txn *txn, const void *key, size_t key_bytes, void *buf, size_t buf_bytes,
+                                  size_t *value_bytes);
+
+/* Says that a key shall have this value, whatever it has by then (read it first to make that a condition).
+ *   value, value_bytes  copied; value may be NULL when value_bytes is 0.
+ *   ttl_ms              from the commit on; 0 for ever, at most 100 years.
+ * Returns MILLPOND_OK; ERR_TOO_LARGE (as millpond_set); ERR_TXN_TOO_LARGE: more than MILLPOND_TXN_KEYS_MAX keys, or more than 128 changes,
+ * or a quarter of the bytes, of one shard; ERR_NO_MEMORY; CHANGED when the file was replaced meanwhile. Then the transaction is as before.
+ * Blocks: never. Since 0.1. */
+MILLPOND_API int millpond_txn_set(struct millpond_txn *txn, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                                  uint64_t ttl_ms);
+
+/* Says that a key shall be absent, whether it is there or not. Returns as millpond_txn_set. Since 0.1. */
+MILLPOND_API int millpond_txn_delete(struct millpond_txn *txn, const void *key, size_t key_bytes);
+
+/* Makes it happen, and ends the transaction whatever the answer, but ERR_REENTERED.
+ * Returns MILLPOND_OK: everything has happened. Else nothing has: CHANGED: something that was read has changed; ERR_BUSY: a lock was not
+ * free before lock_timeout_ms; ERR_FULL; ERR_NO_MEMORY; ERR_ARGUMENT; ERR_NAMESPACE; ERR_REENTERED.
+ * Blocks: for other writers, lock_timeout_ms at the most. Cost: about that of its sets. Since 0.1. */
+MILLPOND_API int millpond_txn_commit(struct millpond_txn *txn);
+
+/* Ends the transaction; nothing has happened. NULL is allowed. Since 0.1. */
+MILLPOND_API void millpond_txn_abort(struct millpond_txn *txn);
 
 /* ---- looking at the whole ---- */
 

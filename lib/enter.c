@@ -13,6 +13,7 @@
 #include "lock.h"
 #include "platform.h"
 #include "recover.h"
+#include "redo.h"
 
 /* Set while the thread is inside a writing call: a signal handler that calls in must get an answer, not wait for itself. */
 static __thread volatile int inside __attribute__((tls_model("initial-exec")));
@@ -104,3 +105,38 @@ void pond_write_leave_all(struct pond_map *map) {
     give_from(map, map->geometry.shard_count);
     inside = 0;
 }
+
+/* ---- some ---- */
+
+static uint32_t left_ms(uint64_t until_ns) {
+    uint64_t now = pond_platform_monotonic_ns();
+    return now < until_ns ? (uint32_t)((until_ns - now) / 1000000) : 0;
+}
+
+int pond_write_enter_some(struct pond_map *map, const uint32_t *shards, uint32_t count, uint32_t timeout_ms) {
+    if (map->refusal != MILLPOND_OK) return map->refusal;
+    if (inside) return MILLPOND_ERR_REENTERED;
+    inside = 1;
+    uint64_t until_ns = count > 1 ? pond_platform_monotonic_ns() + (uint64_t)timeout_ms * 1000000 : 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct pond_ref ref;
+        int result = take_mutex(map, shards[i], i == 0 ? timeout_ms : left_ms(until_ns), &ref);
+        if (result != MILLPOND_OK) {
+            pond_write_leave_some(map, shards, i);
+            return result;
+        }
+        if (POND_UNLIKELY(pond_redo_pending(&ref) != 0)) pond_redo_recover(&ref); /* only damage leaves one behind a free mutex */
+    }
+    spoil(map);
+    return MILLPOND_OK;
+}
+
+void pond_write_leave_some(struct pond_map *map, const uint32_t *shards, uint32_t count) {
+    while (count-- > 0) {
+        struct pond_ref ref = pond_ref_of(map, shards[count]);
+        give_mutex(&ref);
+    }
+    inside = 0;
+}
+
+int pond_write_inside(void) { return inside; }

@@ -32,6 +32,7 @@
  *   segment descriptor        holder of shard.mutex              views: epoch
  *   slot, version, spill      holder of shard.mutex              readers, by the protocol at the top of read.c
  *   hits                      anybody, relaxed; a hint           recycler
+ *   redo.decision             holder of its shard's mutex        also the recoverer of another shard (redo.c)
  *   entry                     holder of shard.mutex, before a    readers, validated by the bucket's version
  *                             slot points to it; afterwards only
  *                             the dead mark, the expiry (touch)
@@ -282,6 +283,30 @@ struct pond_intent {
 static_assert(sizeof(struct pond_intent) == 64, "the intent is a cache line");
 #define POND_NO_BUCKET UINT32_MAX
 
+/* ---- the part that a shard has in a transaction (redo.c) ---- */
+
+#define POND_REDO_OPS_MAX 128u
+
+enum pond_redo_kind { POND_REDO_PUT = 1, POND_REDO_REMOVE = 2 };
+
+struct pond_redo_op {
+    uint64_t hash;  /* of the key */
+    uint32_t where; /* PUT: the new entry. REMOVE: the old one */
+    uint32_t kind;
+};
+
+/* Transactions are named by number << 8 | coordinator, which is the lowest of the shards that they change. */
+struct pond_redo {
+    uint64_t pending;  /* the transaction whose list `op` is: readers of several keys stay away; 0 for none */
+    uint64_t decision; /* as coordinator: the transaction that is committed, and may not yet be applied everywhere; 0 for none */
+    uint64_t number;   /* as coordinator: last given */
+    uint64_t commits;  /* transactions that changed this shard */
+    uint32_t op_count;
+    uint32_t pad[7];
+    struct pond_redo_op op[POND_REDO_OPS_MAX];
+};
+static_assert(offsetof(struct pond_redo, op) == 64, "what readers look at is one line");
+
 /* ---- shard header ---- */
 
 struct pond_shard_counters { /* since creation; holder of the mutex */
@@ -321,10 +346,12 @@ struct pond_shard {
     struct pond_shard_counters counters;
 
     uint32_t hole_head[POND_QUEUES][POND_HOLE_CLASSES]; /* where; may be forgotten */
+
+    _Alignas(64) struct pond_redo redo; /* on lines of its own */
 };
 static_assert(offsetof(struct pond_shard, intent) == 64, "the intent has a line of its own");
 static_assert(sizeof(pthread_mutex_t) <= 64, "mutex");
-#define POND_SHARD_HEADER_BYTES 4096u
+#define POND_SHARD_HEADER_BYTES 8192u
 static_assert(sizeof(struct pond_shard) <= POND_SHARD_HEADER_BYTES, "shard header");
 
 /* ---- where things are ---- */

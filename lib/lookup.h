@@ -83,6 +83,11 @@ static inline void pond_raise_hits(const struct pond_map *map, const struct pond
 
 static inline uint64_t pond_version_of(const struct pond_decoded *d) { return (uint64_t)d->sequence + 1; }
 
+/* What one turn's find is worth: R4 and R5 of any entry. POND_AGAIN: nothing, look again; ABSENT: its time is over, or it is damaged.
+ * Results as of pond_read_get. */
+enum pond_turn pond_read_take(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
+                              size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result);
+
 /* The text of a counter. */
 size_t pond_counter_text(const struct pond_found *f, char text[24]);
 

@@ -15,8 +15,10 @@
 #include "reader.h"
 #include "recover.h"
 #include "scan.h"
+#include "snapshot.h"
 #include "stats.h"
 #include "sync.h"
+#include "txn.h"
 #include "view.h"
 #include "write.h"
 
@@ -119,6 +121,12 @@ int millpond_get_alloc(struct millpond *pond, const void *key, size_t key_bytes,
     *value = buf;
     if (value_bytes) *value_bytes = bytes;
     return leave(MILLPOND_OK);
+}
+
+int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t item_count) {
+    if (!items && item_count) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(pond);
+    return leave(pond_snapshot(map, pond->lock_timeout_ms, items, item_count));
 }
 
 /* In batches, so that the misses of one stage overlap: hash and prefetch every bucket; prefetch every entry; copy. */
@@ -245,6 +253,49 @@ int millpond_clear(struct millpond *pond) {
 int millpond_sync(struct millpond *pond) {
     struct pond_map *map = enter(pond);
     return leave(pond_sync(map, pond->lock_timeout_ms));
+}
+
+/* ---- transactions ---- */
+
+int millpond_txn_begin(struct millpond *pond, struct millpond_txn **txn) {
+    if (!txn) return MILLPOND_ERR_ARGUMENT;
+    return leave(pond_txn_begin(enter(pond), pond, txn));
+}
+
+int millpond_txn_get(struct millpond_txn *txn, const void *key, size_t key_bytes, void *buf, size_t buf_bytes, size_t *value_bytes) {
+    struct pond_key k;
+    if (!txn) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(txn->pond);
+    if (!key_of(map, key, key_bytes, &k) || (!buf && buf_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
+    return leave(pond_txn_get(map, txn, &k, buf, buf_bytes, value_bytes));
+}
+
+int millpond_txn_set(struct millpond_txn *txn, const void *key, size_t key_bytes, const void *value, size_t value_bytes, uint64_t ttl_ms) {
+    struct pond_key k;
+    if (!txn) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(txn->pond);
+    if ((!value && value_bytes) || ttl_ms > POND_TTL_MS_MAX || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+    return leave(pond_txn_set(map, txn, &k, value, value_bytes, ttl_ms));
+}
+
+int millpond_txn_delete(struct millpond_txn *txn, const void *key, size_t key_bytes) {
+    struct pond_key k;
+    if (!txn) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(txn->pond);
+    if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+    return leave(pond_txn_delete(map, txn, &k));
+}
+
+int millpond_txn_commit(struct millpond_txn *txn) {
+    if (!txn) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(txn->pond);
+    int result = leave(pond_txn_commit(map, txn->pond->lock_timeout_ms, txn));
+    if (result != MILLPOND_ERR_REENTERED) pond_txn_forget(txn);
+    return result;
+}
+
+void millpond_txn_abort(struct millpond_txn *txn) {
+    if (txn) pond_txn_forget(txn);
 }
 
 /* ---- the whole ---- */

@@ -7,6 +7,7 @@
 
 #include "expire.h"
 #include "index.h"
+#include "large.h"
 #include "read.h"
 #include "room.h"
 
@@ -45,6 +46,15 @@ static inline uint32_t pond_publish_sequence(const struct pond_ref *ref) {
 /* What will be written, its sequence number missing. `value` need not be set yet when value_bytes is too large for one entry. */
 struct pond_content pond_publish_content(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms,
                                          uint64_t grace_ms, uint64_t now_ms);
+
+/* May this be stored at all? *units: as one entry; *large: it goes into chunks. */
+static inline int pond_publish_fits(const struct pond_geometry *g, const struct pond_content *c, size_t value_bytes, uint32_t *units,
+                                    int *large) {
+    if (value_bytes > g->max_item_bytes) return 0;
+    *units = pond_entry_units(c);
+    *large = pond_large_is(g, *units, value_bytes);
+    return *large ? pond_large_fits(g, c->key_bytes, value_bytes) : *units <= g->entry_units_max;
+}
 
 /* The queue of a key that is stored: where it was; main where it comes back to soon after it left; else that for strangers. The ghost is
  * asked once: *ghost is -1 before. */

@@ -82,9 +82,8 @@ static int copy_value(const struct pond_ref *ref, const struct pond_found *f, ui
 
 /* ---- a get ---- */
 
-/* What one turn's find is worth. POND_AGAIN: nothing, look again. */
-static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
-                               size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
+enum pond_turn pond_read_take(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
+                              size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
     char text[24];
     if (f->d.flags & POND_ENTRY_TTL && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
         return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
@@ -120,7 +119,7 @@ static __attribute__((noinline)) int get_any(struct pond_map *map, const struct 
         struct pond_found f;
         int result = MILLPOND_MISS;
         enum pond_turn was = pond_look(&ref, &place, key, &f);
-        if (was == POND_FOUND) was = take_any(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
+        if (was == POND_FOUND) was = pond_read_take(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
         if (was == POND_AGAIN) continue;
         if (was == POND_FOUND) pond_raise_hits(map, &f);
         pond_reader_count(map, was == POND_FOUND, turn, 0);

@@ -14,7 +14,10 @@
  *       in its queue again; its walk starts anew
  *   E6  lists of holes in the middle of a change
  *       forgotten, by a new generation
- * E1 comes first: it raises the versions of the buckets in flight before any byte may be reused. All of it is a function of what stands
+ *   E7  its part of a transaction
+ *       done or abandoned (redo.c)
+ * E1 comes first: it raises the versions of the buckets in flight before any byte may be reused. E7 comes last: it changes the index by way
+ * of what the others have made whole. All of it is a function of what stands
  * in the file, writes absolute values and can be killed and repeated; the mutex is marked consistent only behind it. Its cost is that of
  * looking at a few hundred segment descriptors. */
 
@@ -24,6 +27,7 @@
 #include "entry.h"
 #include "index.h"
 #include "lock.h"
+#include "redo.h"
 #include "segment.h"
 
 #include <string.h>
@@ -62,6 +66,7 @@ void pond_recover_shard(const struct pond_ref *ref) {
         pond_segment_rebuild(ref);
         if (unfinished == POND_UNFINISHED_COUNTER) renumber(ref, counter);
     }
+    pond_redo_recover(ref);
     pond_bump_64(&ref->shard->counters.recoveries, 1);
     POND_CRASHPOINT("recover.end");
 }

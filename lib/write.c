@@ -111,12 +111,11 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     struct pond_place place = pond_place_of(g, key->hash);
     struct pond_ref ref;
     if (map->refusal != MILLPOND_OK) return map->refusal;
-    if (value_bytes > g->max_item_bytes) return MILLPOND_ERR_TOO_LARGE;
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = pond_publish_content(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
-    uint32_t units = pond_entry_units(&c);
-    int large = pond_large_is(g, units, value_bytes);
-    if (large ? !pond_large_fits(g, key->count, value_bytes) : units > g->entry_units_max) return MILLPOND_ERR_TOO_LARGE;
+    uint32_t units;
+    int large;
+    if (!pond_publish_fits(g, &c, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
     ref = pond_ref_of(map, number);
     pond_read_prefetch_bucket(map, key->hash); /* S1 */
     pond_ghost_prefetch(&ref, key->hash);

@@ -78,7 +78,8 @@ static void second_level(struct run *first, const struct survival *survival) {
     note_passed();
     struct crash_passed counted = *passed;
     for (unsigned name = 0; name < crash_name_count; name++) {
-        bool repairing = crash_name_begins(name, "recover.") || crash_name_begins(name, "rebuild.") || crash_name_begins(name, "clear.");
+        bool repairing = crash_name_begins(name, "recover.") || crash_name_begins(name, "rebuild.") || crash_name_begins(name, "clear.") ||
+                         crash_name_begins(name, "redo.");
         if (counted.times[name] == 0 || (!thorough && !repairing)) continue;
         uint32_t which[8];
         unsigned n = occurrences(counted.times[name], which, thorough ? 4 : 1);

@@ -48,6 +48,7 @@ void ledger_spell(const struct ledger *ledger, uint32_t key, char text[512]) {
 static struct record *begin(struct ledger *ledger, uint32_t key, struct fact next) {
     struct record *record = &ledger->records[key];
     record->next = next;
+    record->group = 0;
     record->pending = 1;
     return record;
 }
@@ -147,6 +148,28 @@ void ledger_clear(struct ledger *ledger, struct millpond *pond) {
     CHECK(result == MILLPOND_OK, "clearing: %s", millpond_strerror(result));
     for (uint32_t key = 0; key < ledger->count; key++) ledger->records[key].now = (struct fact){.kind = FACT_ABSENT};
     ledger->clearing = 0;
+}
+
+void ledger_txn(struct ledger *ledger, struct millpond *pond, const struct ledger_change *changes, unsigned count) {
+    char text[512];
+    struct millpond_txn *txn;
+    int result = millpond_txn_begin(pond, &txn);
+    CHECK(result == MILLPOND_OK, "beginning a transaction: %s", millpond_strerror(result));
+    uint64_t group = ++ledger->groups;
+    for (unsigned i = 0; i < count; i++) {
+        const struct ledger_change *change = &changes[i];
+        struct record *record = &ledger->records[change->key];
+        ledger_spell(ledger, change->key, text);
+        struct fact next = {.kind = FACT_ABSENT};
+        if (change->bytes) next = fresh_value(ledger, change->key, change->bytes, change->ttl_ms);
+        result = change->bytes ? millpond_txn_set(txn, text, record->key_bytes, buffer, change->bytes, change->ttl_ms)
+                               : millpond_txn_delete(txn, text, record->key_bytes);
+        CHECK(result == MILLPOND_OK, "key %u in a transaction: %s", change->key, millpond_strerror(result));
+        begin(ledger, change->key, next)->group = group;
+    }
+    result = millpond_txn_commit(txn);
+    CHECK(result == MILLPOND_OK, "committing: %s", millpond_strerror(result));
+    for (unsigned i = 0; i < count; i++) done(&ledger->records[changes[i].key]);
 }
 
 uint32_t ledger_add(struct ledger *ledger, struct millpond *pond, uint32_t bytes) {
@@ -269,6 +292,30 @@ static void sum_up(struct audit *sums, const struct record *record, const struct
     if (fact->kind == FACT_NUMBER) sums->numbers++;
 }
 
+/* What the look at a key of an unfinished transaction says: 1 it happened, -1 it did not, 0 either. */
+static int happened(const struct record *record) {
+    if (record->seen == SEEN_NEXT) return 1;
+    if (record->seen == SEEN_NOW) return -1;
+    if (record->now.kind == FACT_ABSENT) return record->next.kind == FACT_ABSENT ? 0 : -1;
+    return record->next.kind == FACT_ABSENT ? 1 : 0;
+}
+
+/* Of each unfinished transaction all changes or none. */
+static void require_whole_groups(const struct ledger *ledger) {
+    for (uint64_t group = 1; group <= ledger->groups; group++) {
+        uint32_t done_key = 0, not_key = 0, was_done = 0, was_not = 0;
+        for (uint32_t key = 0; key < ledger->count; key++) {
+            const struct record *record = &ledger->records[key];
+            if (!record->pending || record->group != group) continue;
+            int verdict = happened(record);
+            if (verdict > 0) was_done++, done_key = key;
+            if (verdict < 0) was_not++, not_key = key;
+        }
+        CHECK(!was_done || !was_not, "half of a transaction: %u keys are changed, such as %u, and %u are not, such as %u", was_done,
+              done_key, was_not, not_key);
+    }
+}
+
 struct audit ledger_audit(struct ledger *ledger, struct millpond *pond, bool repaired) {
     struct audit sums = {0, 0, 0, 0};
     uint64_t lost = 0;
@@ -285,6 +332,7 @@ struct audit ledger_audit(struct ledger *ledger, struct millpond *pond, bool rep
             sum_up(&sums, record, seen == SEEN_NOW ? &record->now : &record->next);
     }
     uint64_t evicted = evictions_of(pond) - ledger->evictions;
+    if (repaired && evicted == 0) require_whole_groups(ledger);
     CHECK(lost <= evicted, "%llu acknowledged keys are gone, and %llu were evicted", (unsigned long long)lost, (unsigned long long)evicted);
     return sums;
 }

@@ -31,6 +31,7 @@ struct record {
     uint32_t key_bytes;
     uint32_t pending;
     uint32_t seen;
+    uint64_t group; /* pending: of the transaction whose changes happen all or not at all; 0 for none */
 };
 
 struct ledger {
@@ -38,6 +39,7 @@ struct ledger {
     uint32_t clearing;  /* a clear is pending: everything may be gone */
     uint32_t lingering; /* expired entries may still be counted */
     uint64_t sequence;
+    uint64_t groups;    /* transactions begun */
     uint64_t evictions; /* of the pond, when the ledger began or was settled */
     struct record records[LEDGER_KEYS_MAX];
 };
@@ -61,6 +63,12 @@ void ledger_delete(struct ledger *ledger, struct millpond *pond, uint32_t key);
 void ledger_touch(struct ledger *ledger, struct millpond *pond, uint32_t key, uint64_t ttl_ms);
 void ledger_incr(struct ledger *ledger, struct millpond *pond, uint32_t key, int64_t delta);
 void ledger_clear(struct ledger *ledger, struct millpond *pond);
+/* Several changes in one transaction. */
+struct ledger_change {
+    uint32_t key, bytes; /* bytes 0: the key goes */
+    uint64_t ttl_ms;
+};
+void ledger_txn(struct ledger *ledger, struct millpond *pond, const struct ledger_change *changes, unsigned count);
 /* A new key with a value of so many bytes. */
 uint32_t ledger_add(struct ledger *ledger, struct millpond *pond, uint32_t bytes);
 

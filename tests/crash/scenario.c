@@ -4,9 +4,11 @@
 
 #include "scenario.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #define HOUR_MS    (UINT64_C(3600) * 1000)
 #define ACTS_MAX   600 /* changes after which a scenario that waits for something gives up */
@@ -209,6 +211,93 @@ static void sync_and_set(struct ledger *ledger, struct millpond *pond) {
     ledger_set(ledger, pond, 3, 90, 0);
 }
 
+/* ---- transactions ---- */
+
+static void transact(struct ledger *ledger, struct millpond *pond) {
+    struct ledger_change changes[] = {{ABSENT, 100, 0}, {7, 100, 0}, {8, 180, 0}, {9, 0, 0}, {MORTAL, 0, 0}, {LONG_KEY, 90, HOUR_MS}};
+    ledger_txn(ledger, pond, changes, sizeof changes / sizeof *changes);
+    ledger_txn(ledger, pond, (struct ledger_change[]){{10, 64, 0}}, 1);
+}
+
+/* Keys that lie in all shards. */
+static void transact_everywhere(struct ledger *ledger, struct millpond *pond) {
+    struct ledger_change changes[24];
+    for (uint32_t i = 0; i < 24; i++) changes[i] = (struct ledger_change){i, i % 3 == 2 ? 0 : 60 + i * 7, 0};
+    for (uint32_t i = 0; i < 24; i += 8) changes[i].key = ledger_key(ledger, 14);
+    ledger_txn(ledger, pond, changes, 24);
+}
+
+static void transact_large(struct ledger *ledger, struct millpond *pond) {
+    struct ledger_change changes[] = {{ledger_key(ledger, 14), 5000, 0}, {1, 3500, 0}, {2, 60, 0}, {3, 0, 0}, {4, 4000, HOUR_MS}};
+    ledger_txn(ledger, pond, changes, sizeof changes / sizeof *changes);
+}
+
+/* More than the free segments hold: what was written is dropped, and room is made. */
+static void transact_into_full(struct ledger *ledger, struct millpond *pond) {
+    struct ledger_change changes[24];
+    for (uint32_t i = 0; i < 24; i++) changes[i] = (struct ledger_change){ledger_key(ledger, 14), 400, 0};
+    for (unsigned turn = 0; turn < 3; turn++) ledger_txn(ledger, pond, changes, 24);
+}
+
+static int transact_and_die(void *arg) {
+    struct ledger *ledger = ((void **)arg)[0];
+    crash_at(crash_name_number("redo.decided"), 1, SIGKILL);
+    transact_everywhere(ledger, ((void **)arg)[1]);
+    return 0;
+}
+
+/* Behind the decision: it has happened, and everything of it is still to be done. */
+static void let_one_die(struct ledger *ledger, struct millpond *pond) {
+    void *both[] = {ledger, pond};
+    pid_t child = support_fork(transact_and_die, both);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "it did not die: %x", status);
+}
+
+/* Others make transactions in each of its shards. */
+static void transact_after_a_death(struct ledger *ledger, struct millpond *pond) {
+    let_one_die(ledger, pond);
+    for (uint32_t key = 40; key < 60; key++) ledger_txn(ledger, pond, (struct ledger_change[]){{key, 70, 0}, {key + 40, 70, 0}}, 2);
+}
+
+/* Keys as they are at one moment, which must be as they are or, of an unfinished transaction, as they will be. */
+static void require_snapshot(const struct ledger *ledger, struct millpond *pond, const uint32_t *keys, unsigned count) {
+    static char names[64][512], values[64][512];
+    struct millpond_mget items[64];
+    for (unsigned i = 0; i < count; i++) {
+        ledger_spell(ledger, keys[i], names[i]);
+        items[i] = (struct millpond_mget){
+            .key = names[i], .key_bytes = ledger->records[keys[i]].key_bytes, .buf = values[i], .buf_bytes = sizeof values[i]};
+    }
+    int result = millpond_snapshot(pond, items, count);
+    CHECK(result == MILLPOND_OK, "a snapshot: %s", millpond_strerror(result));
+    for (unsigned i = 0; i < count; i++) {
+        const struct record *record = &ledger->records[keys[i]];
+        const struct fact *fact = record->pending ? &record->next : &record->now;
+        uint64_t sequence = 0;
+        if (items[i].result == MILLPOND_OK) support_value_read(values[i], items[i].value_bytes, keys[i], &sequence);
+        CHECK(fact->kind == FACT_ABSENT ? items[i].result == MILLPOND_MISS : sequence == fact->sequence,
+              "key %u in a snapshot: %s, value number %llu; the fact is number %llu", keys[i], millpond_strerror(items[i].result),
+              (unsigned long long)sequence, (unsigned long long)fact->sequence);
+    }
+}
+
+static void snapshots(struct ledger *ledger, struct millpond *pond) {
+    uint32_t keys[50];
+    for (uint32_t i = 0; i < 50; i++) keys[i] = 2 * i;
+    for (unsigned turn = 0; turn < 3; turn++) require_snapshot(ledger, pond, keys, 50);
+}
+
+/* The snapshot finishes what the dead one decided, as it needs to. */
+static void snapshot_after_a_death(struct ledger *ledger, struct millpond *pond) {
+    uint32_t keys[40], n = 0;
+    let_one_die(ledger, pond);
+    for (uint32_t key = 0; key < ledger->count && n < 40; key++)
+        if (ledger->records[key].pending) keys[n++] = key;
+    CHECK(n > 20, "only %u keys are pending", n);
+    require_snapshot(ledger, pond, keys, n);
+}
+
 const struct scenario scenarios[] = {
     {"get", .prepare = a_few, .act = get},
     {"get in chunks", .prepare = large_ones, .act = get},
@@ -236,6 +325,13 @@ const struct scenario scenarios[] = {
     {"evict in chunks", .segment_bytes = 4096, .prepare = full_of_large_ones, .act = evict_large},
     {"recycle what is over", .size_bytes = 192 << 10, .segment_bytes = 1536, .clock_ms = 2 * HOUR_MS, .prepare = full_and_mortal,
      .act = expire},
+    {"transaction", .prepare = a_few_and_holes, .act = transact},
+    {"transaction in four shards", .size_bytes = 512 << 10, .shards = 4, .prepare = both_shards, .act = transact_everywhere},
+    {"transaction in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = transact_large},
+    {"transaction into a full pond", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_cold, .act = transact_into_full},
+    {"transactions after a death", .size_bytes = 512 << 10, .shards = 4, .prepare = both_shards, .act = transact_after_a_death},
+    {"snapshot after a death", .size_bytes = 512 << 10, .shards = 4, .prepare = both_shards, .act = snapshot_after_a_death},
+    {"snapshot", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = snapshots},
     {"clear", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = clear},
     {"sync, then set", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = sync_and_set},
     {"set after a sync", .size_bytes = 256 << 10, .shards = 2, .prepare = synced, .act = sync_and_set},

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* Transactions, as a process remembers them: optimistic, without a lock until the commit.
+ *
+ * A list of keys, each with what was read (a version, or that it was absent) and what shall become of it (a copy of a value, or that it
+ * goes). Nothing of it is in the file. A get sees the transaction's own changes first. The commit (commit.c) asks whether what was read is
+ * still so, and makes all changes as one.
+ *
+ * The list is searched from its start: transactions are short. Copies go into a block inside the object, then into blocks from malloc; all
+ * are freed together. */
+
+#include "txn.h"
+
+#include "commit.h"
+#include "enter.h"
+#include "large.h"
+#include "publish.h"
+#include "reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_BYTES 4096u
+
+int pond_txn_begin(struct pond_map *map, struct millpond *pond, struct millpond_txn **out) {
+    if (map->refusal != MILLPOND_OK) return map->refusal;
+    if (pond_write_inside()) return MILLPOND_ERR_REENTERED;
+    pond_reader_mine(map); /* from its first slot on a process notices its forks */
+    struct millpond_txn *txn = malloc(sizeof *txn);
+    if (!txn) return MILLPOND_ERR_NO_MEMORY;
+    txn->pond = pond;
+    txn->hash_seed = map->geometry.hash_seed;
+    txn->fork = pond_reader_fork();
+    txn->items = txn->first;
+    txn->count = txn->used = 0;
+    txn->changed = 0;
+    txn->room = POND_TXN_ITEMS_INLINE;
+    txn->block = txn->bytes;
+    txn->block_room = sizeof txn->bytes;
+    txn->blocks = NULL;
+    *out = txn;
+    return MILLPOND_OK;
+}
+
+void pond_txn_forget(struct millpond_txn *txn) {
+    while (txn->blocks) {
+        struct pond_txn_block *next = txn->blocks->next;
+        free(txn->blocks);
+        txn->blocks = next;
+    }
+    if (txn->items != txn->first) free(txn->items);
+    free(txn);
+}
+
+/* Memory that lives as long as the transaction, or NULL. */
+static void *take(struct millpond_txn *txn, size_t bytes) {
+    bytes = (bytes + 7) & ~(size_t)7;
+    if (bytes > txn->block_room - txn->used) {
+        size_t room = bytes > BLOCK_BYTES / 2 ? bytes : BLOCK_BYTES;
+        struct pond_txn_block *block = malloc(sizeof *block + room);
+        if (!block) return NULL;
+        block->next = txn->blocks;
+        txn->blocks = block;
+        if (room == bytes) return block->bytes; /* a block of its own: the other one goes on */
+        txn->block = block->bytes;
+        txn->block_room = (uint32_t)room;
+        txn->used = 0;
+    }
+    void *at = txn->block + txn->used;
+    txn->used += (uint32_t)bytes;
+    return at;
+}
+
+/* What every call asks first. */
+static int usable(const struct pond_map *map, const struct millpond_txn *txn) {
+    if (pond_write_inside()) return MILLPOND_ERR_REENTERED;
+    if (txn->fork != pond_reader_fork()) return MILLPOND_ERR_ARGUMENT;
+    return txn->hash_seed == map->geometry.hash_seed ? MILLPOND_OK : MILLPOND_CHANGED;
+}
+
+static struct pond_txn_item *find(const struct millpond_txn *txn, const struct pond_key *key) {
+    for (uint32_t i = 0; i < txn->count; i++) {
+        struct pond_txn_item *item = &txn->items[i];
+        if (item->key.hash == key->hash && item->key.count == key->count && memcmp(item->key.bytes, key->bytes, key->count) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+/* A line for a key that has none. */
+static int add(const struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, struct pond_txn_item **out) {
+    if (txn->count == MILLPOND_TXN_KEYS_MAX) return MILLPOND_ERR_TXN_TOO_LARGE;
+    if (txn->count == txn->room) {
+        size_t room = (size_t)txn->room * 4;
+        struct pond_txn_item *larger = malloc(room * sizeof *larger);
+        if (!larger) return MILLPOND_ERR_NO_MEMORY;
+        memcpy(larger, txn->items, txn->count * sizeof *larger);
+        if (txn->items != txn->first) free(txn->items);
+        txn->items = larger;
+        txn->room = (uint32_t)room;
+    }
+    void *copy = take(txn, key->count);
+    if (!copy) return MILLPOND_ERR_NO_MEMORY;
+    memcpy(copy, key->bytes, key->count);
+    struct pond_txn_item *item = &txn->items[txn->count++];
+    item->key = (struct pond_key){copy, key->count, key->hash};
+    item->shard = pond_shard_of(&map->geometry, key->hash);
+    item->kind = 0;
+    item->value = NULL;
+    item->value_bytes = 0;
+    *out = item;
+    return MILLPOND_OK;
+}
+
+/* ---- get ---- */
+
+static int give(const struct pond_txn_item *item, void *buf, size_t buf_bytes, size_t *value_bytes) {
+    if (item->kind & POND_TXN_REMOVE) return MILLPOND_MISS;
+    if (value_bytes) *value_bytes = item->value_bytes;
+    if (item->value_bytes > buf_bytes) return MILLPOND_TOO_SMALL;
+    if (item->value_bytes) memcpy(buf, item->value, item->value_bytes);
+    return MILLPOND_OK;
+}
+
+int pond_txn_get(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, void *buf, size_t buf_bytes,
+                 size_t *value_bytes) {
+    int result = usable(map, txn);
+    if (result != MILLPOND_OK) return result;
+    struct pond_txn_item *item = find(txn, key);
+    if (item && item->kind & (POND_TXN_PUT | POND_TXN_REMOVE)) return give(item, buf, buf_bytes, value_bytes);
+    if (!item) {
+        int added = add(map, txn, key, &item);
+        if (added != MILLPOND_OK) return added;
+    }
+    uint64_t version = 0;
+    size_t bytes = 0;
+    result = pond_read_get(map, key, buf, buf_bytes, &bytes, &version);
+    if (item->kind & POND_TXN_READ && item->version != version) {
+        txn->changed = 1;
+        return MILLPOND_CHANGED;
+    }
+    item->kind |= POND_TXN_READ;
+    item->version = version;
+    if (value_bytes && result != MILLPOND_MISS) *value_bytes = bytes;
+    return result;
+}
+
+/* ---- set, delete ---- */
+
+/* Is there room in the redo list of its shard, and in the shard, for one change more? */
+static int bounded(const struct pond_map *map, const struct millpond_txn *txn, const struct pond_txn_item *but, uint32_t shard,
+                   uint64_t bytes) {
+    const struct pond_geometry *g = &map->geometry;
+    uint64_t sum = bytes, changes = 0;
+    for (uint32_t i = 0; i < txn->count; i++) {
+        const struct pond_txn_item *item = &txn->items[i];
+        if (item == but || item->shard != shard || !(item->kind & (POND_TXN_PUT | POND_TXN_REMOVE))) continue;
+        changes++;
+        sum += item->key.count + item->value_bytes;
+    }
+    if (changes == 0) return 1; /* alone it need only be a value that may be stored */
+    return changes < POND_REDO_OPS_MAX && sum <= (uint64_t)g->segment_count * g->segment_bytes / 4;
+}
+
+static int change(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, size_t value_bytes,
+                  struct pond_txn_item **out) {
+    struct pond_txn_item *item = find(txn, key);
+    if (!bounded(map, txn, item, pond_shard_of(&map->geometry, key->hash), key->count + value_bytes)) return MILLPOND_ERR_TXN_TOO_LARGE;
+    *out = item;
+    return item ? MILLPOND_OK : add(map, txn, key, out);
+}
+
+int pond_txn_set(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, const void *value, size_t value_bytes,
+                 uint64_t ttl_ms) {
+    struct pond_txn_item *item;
+    int result = usable(map, txn);
+    if (result != MILLPOND_OK) return result;
+    struct pond_content content = pond_publish_content(key, value, value_bytes, ttl_ms, 0, 0);
+    uint32_t units;
+    int large;
+    if (!pond_publish_fits(&map->geometry, &content, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
+    void *copy = take(txn, value_bytes ? value_bytes : 1);
+    if (!copy) return MILLPOND_ERR_NO_MEMORY;
+    if (value_bytes) memcpy(copy, value, value_bytes);
+    result = change(map, txn, key, value_bytes, &item);
+    if (result != MILLPOND_OK) return result;
+    item->kind = (item->kind & POND_TXN_READ) | POND_TXN_PUT;
+    item->value = copy;
+    item->value_bytes = value_bytes;
+    item->ttl_ms = ttl_ms;
+    return MILLPOND_OK;
+}
+
+int pond_txn_delete(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key) {
+    struct pond_txn_item *item;
+    int result = usable(map, txn);
+    if (result == MILLPOND_OK) result = change(map, txn, key, 0, &item);
+    if (result != MILLPOND_OK) return result;
+    item->kind = (item->kind & POND_TXN_READ) | POND_TXN_REMOVE;
+    item->value = NULL;
+    item->value_bytes = 0;
+    return MILLPOND_OK;
+}
+
+int pond_txn_commit(struct pond_map *map, uint32_t timeout_ms, struct millpond_txn *txn) {
+    int result = usable(map, txn);
+    if (result == MILLPOND_OK && map->refusal != MILLPOND_OK) result = map->refusal;
+    if (result == MILLPOND_OK && txn->changed) result = MILLPOND_CHANGED;
+    return result == MILLPOND_OK && txn->count ? pond_commit(map, timeout_ms, txn->items, txn->count) : result;
+}
