@@ -110,7 +110,12 @@ extern "C" {
     X(ERR_TXN_TOO_LARGE, -29, "the transaction is too large")                                                                          \
     X(ERR_TIMEOUT, -31, "another caller's load did not end before the deadline")                                                       \
     X(ERR_LOADER, -32, "the loader failed")                                                                                            \
-    X(ERR_NESTED, -33, "this thread is loading this key already")
+    X(ERR_NESTED, -33, "this thread is loading this key already")                                                                      \
+    X(ERR_NO_STORE, -50, "no store is bound, or it cannot do this")                                                                    \
+    X(ERR_STORE, -51, "the store refused the call")                                                                                    \
+    X(ERR_STORE_DOWN, -52, "the store cannot be reached")                                                                              \
+    X(ERR_STORE_TIMEOUT, -53, "the store did not answer before the deadline")                                                          \
+    X(ERR_STORE_RESTS, -54, "the store is left alone for a while, after failures")
 
 enum millpond_result {
 #define MILLPOND_RESULT_ENUM(name, number, text) MILLPOND_##name = number,
@@ -643,5 +648,7 @@ MILLPOND_API const char *millpond_version(void);
 #ifdef __cplusplus
 }
 #endif
+
+#include "millpond_store.h"
 
 #endif

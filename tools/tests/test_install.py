@@ -45,6 +45,40 @@ add_executable(static main.c)
 target_link_libraries(static millpond::static)
 """
 
+STORE_PROGRAM = r"""
+#include <millpond_stores.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(int argc, char **argv) {
+    char text[512], errmsg[MILLPOND_ERRMSG_BYTES];
+    struct millpond_store store;
+    struct millpond_store_call call = {UINT64_MAX, errmsg};
+    struct millpond_store_item item = {0};
+    if (argc != 2) return 2;
+    snprintf(text, sizeof text, "dir:%s?create", argv[1]);
+    if (millpond_store_open(&store, text, errmsg) != MILLPOND_OK) { fprintf(stderr, "%s\n", errmsg); return 1; }
+    item.key = "user:1";
+    item.key_bytes = 6;
+    if (store.store(store.state, "user:1", 6, "alice", 5, 0, &call) != MILLPOND_OK) return 1;
+    if (store.load(store.state, &item, &call) != MILLPOND_OK) return 1;
+    printf("%.*s\n", (int)item.value_bytes, (char *)item.value);
+    free(item.value);
+    store.close(store.state);
+    return millpond_strerror(0) == NULL;
+}
+"""
+
+STORE_PROJECT = """
+cmake_minimum_required(VERSION 3.16)
+project(outside LANGUAGES C)
+find_package(millpond 0.1 REQUIRED COMPONENTS COMPONENTS_HERE)
+add_executable(shared main.c)
+target_link_libraries(shared millpond::stores millpond::millpond)
+add_executable(static main.c)
+target_link_libraries(static millpond::stores millpond::static)
+"""
+
 
 def run(*words, **more):
     done = subprocess.run(list(words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=170, text=True, **more)
@@ -68,9 +102,19 @@ class Installed(PondCase):
                            for folder, _, names in os.walk(cls.prefix) for name in names)
         cls.libdir = os.path.dirname(next(os.path.join(cls.prefix, name) for name in cls.files if name.endswith("/libmillpond.a")))
 
-    def pkg_config(self, *words):
+    def pkg_config(self, *words, package="millpond"):
         env = dict(os.environ, PKG_CONFIG_PATH=os.path.join(self.libdir, "pkgconfig"))
-        return run("pkg-config", *words, "millpond", env=env).split()
+        return run("pkg-config", *words, package, env=env).split()
+
+    def declared(self, *headers):
+        names = []
+        for header in headers:
+            with open(os.path.join(self.prefix, "include", header), encoding="utf-8") as file:
+                names += re.findall(r"^MILLPOND_API .*?(millpond_\w+)\(", file.read(), re.M)
+        return sorted(names)
+
+    def stores(self):
+        return sorted(name[:-2] for name in map(os.path.basename, self.files) if re.match(r"millpond_store(s|_\w+)\.h", name))
 
     def works(self, program, **environment):
         out = run(program, self.path(), env=dict(os.environ, **environment))
@@ -87,7 +131,8 @@ class Installed(PondCase):
         for name in ("millpond.h", "libmillpond.a", "libmillpond.so", "libmillpond.so.0", "millpond.pc", "millpond-config.cmake",
                      "millpond-config-version.cmake", "millpond", "millpond.1", "millpond.3"):
             self.assertIn(name, names)
-        self.assertEqual([name for name in names if name.endswith(".h")], ["millpond.h"])
+        self.assertEqual(sorted(name for name in names if name.endswith(".h") and not re.match("millpond_store_(sqlite|redis)", name)),
+                         ["millpond.h", "millpond_store.h", "millpond_store_dir.h", "millpond_stores.h"])
         self.assertEqual([name for name in names if "crashpoint" in name], [])
 
     def test_find_package(self):
@@ -137,9 +182,40 @@ class Installed(PondCase):
         symbols = [line.split()[-1] for line in out.splitlines()]
         functions = sorted(name.partition("@@")[0] for name in symbols if name != "MILLPOND_0")
         self.assertTrue(all(name.endswith("@@MILLPOND_0") for name in symbols if name != "MILLPOND_0"), symbols)
-        with open(os.path.join(self.prefix, "include/millpond.h"), encoding="utf-8") as file:
-            declared = sorted(re.findall(r"^MILLPOND_API .*?(millpond_\w+)\(", file.read(), re.M))
-        self.assertEqual(functions, declared)
+        self.assertEqual(functions, self.declared("millpond.h", "millpond_store.h"))
+
+    def test_a_store_is_a_library_that_needs_nothing_of_the_other_ones(self):
+        for name in self.stores():
+            library = os.path.join(self.libdir, f"lib{name}.so")
+            symbols = [line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()]
+            self.assertEqual(sorted(s.partition("@@")[0] for s in symbols if s != "MILLPOND_0"), self.declared(name + ".h"))
+            needed = run("readelf", "-d", library)
+            self.assertNotIn("libmillpond.so", needed)
+            self.assertRegex(needed, r"FLAGS_1.*NODELETE")
+            compiler = {"gcc": "g++", "cc": "c++", "clang": "clang++"}.get(os.path.basename(CC))
+            if compiler and shutil.which(compiler):
+                run(compiler, "-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I",
+                    os.path.join(self.prefix, "include"), os.path.join(self.prefix, "include", name + ".h"))
+
+    def test_a_store_by_components_and_by_pkg_config(self):
+        components = " ".join(name.partition("_")[2] for name in self.stores())
+        with open(self.path("main.c"), "w", encoding="utf-8") as file:
+            file.write(STORE_PROGRAM)
+        with open(self.path("CMakeLists.txt"), "w", encoding="utf-8") as file:
+            file.write(STORE_PROJECT.replace("COMPONENTS_HERE", components))
+        configure = ["cmake", "-S", self.folder, "-B", self.path("build"), f"-DCMAKE_PREFIX_PATH={self.prefix}",
+                     f"-DCMAKE_C_COMPILER={CC}", f"-DCMAKE_C_FLAGS={' '.join(SANITIZE)}"]
+        run(*configure)
+        run("cmake", "--build", self.path("build"))
+        for name in ("shared", "static"):
+            self.assertEqual(run(self.path("build/" + name), self.path("files")), "alice\n")
+        run(CC, *SANITIZE, self.path("main.c"), "-o", self.path("by-pkg-config"), *self.pkg_config("--cflags", "--libs"),
+            *self.pkg_config("--cflags", "--libs", package="millpond_stores"))
+        self.assertEqual(run(self.path("by-pkg-config"), self.path("files"), env=dict(os.environ, LD_LIBRARY_PATH=self.libdir)), "alice\n")
+        with open(self.path("CMakeLists.txt"), "w", encoding="utf-8") as file:
+            file.write(STORE_PROJECT.replace("COMPONENTS_HERE", "store_nosuch"))
+        with self.assertRaises(AssertionError):
+            run(*configure)
 
     def test_the_library_stays_loaded_and_its_stack_is_not_executable(self):
         library = os.path.join(self.libdir, "libmillpond.so")
