@@ -24,9 +24,11 @@ struct writing {
     struct reboot_test *test;
     struct ground *ground;
     struct disk *disk;
+    struct millpond *pond;
 };
 
-static void change_some(struct writing *w, struct millpond *pond, unsigned times) {
+static void change_some(struct writing *w, unsigned times) {
+    struct millpond *pond = w->pond;
     struct support_random *dice = &w->test->dice;
     struct ledger *ledger = w->test->ledger;
     for (unsigned i = 0; i < times; i++) {
@@ -47,22 +49,25 @@ static void change_some(struct writing *w, struct millpond *pond, unsigned times
     }
 }
 
+/* What is written between the two rounds of a sync is under its mark. */
+static void write_meanwhile(void *arg) { change_some(arg, 3); }
+
 static int write_and_sync(void *arg) {
     struct writing *w = arg;
-    disk_watch(w->disk); /* opening, too: it may be the first one after a restart */
-    struct millpond *pond = support_open(w->ground->path, NULL);
+    disk_watch(w->disk, write_meanwhile, w); /* opening, too: it may be the first one after a restart */
+    struct millpond *pond = w->pond = support_open(w->ground->path, NULL);
     w->test->ledger->evictions = 0;
     for (unsigned sync = 0; sync < SYNCS; sync++) {
         disk_stage(w->disk, 2 * sync);
-        change_some(w, pond, sync == 0 ? 30 : 12);
-        ledger_put(at_mark[sync + 1], w->test->ledger);
+        change_some(w, sync == 0 ? 30 : 12);
         disk_stage(w->disk, 2 * sync + 1);
         CHECK(millpond_sync(pond) == MILLPOND_OK, "sync");
+        ledger_put(at_mark[sync + 1], w->test->ledger);
         ledger_learn(at_mark[sync + 1], pond); /* reads only */
         disk_take(w->disk);
     }
     disk_stage(w->disk, 2 * SYNCS);
-    change_some(w, pond, 12);
+    change_some(w, 12);
     crash_unwatch();
     millpond_close(pond);
     return 0;
@@ -138,7 +143,7 @@ static uint32_t last_marked(const struct disk *disk) {
 
 /* A writer on the file as it is, and what may stand on the disk if the power goes at any moment. */
 static void write_and_cut(struct reboot_test *test, struct ground *ground, struct disk *disk, const char *what) {
-    struct writing writing = {test, ground, disk};
+    struct writing writing = {test, ground, disk, NULL};
     struct tally tally = {0, 0};
     unsigned times = test->thorough ? 5000 : 100;
     crash_trying("power cuts: writing, %s", what);
@@ -167,7 +172,7 @@ void reboot_cuts(struct reboot_test *test) {
     ledger_put(at_mark[0], test->ledger);
     write_and_cut(test, &ground, disk, "a new file");
 
-    struct writing writing = {test, &ground, disk};
+    struct writing writing = {test, &ground, disk, NULL};
     wrong_cuts(&writing, test->thorough ? 1000 : 100, false);
     wrong_cuts(&writing, test->thorough ? 1000 : 100, true);
 

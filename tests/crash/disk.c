@@ -47,10 +47,13 @@ static void hook(const char *name) {
     static unsigned passed;
     bool syncing = strncmp(name, "sync.", 5) == 0;
     if (syncing || passed++ % watched->skip == 0) disk_take(watched);
+    if (watched->meanwhile && strcmp(name, "sync.flushed") == 0) watched->meanwhile(watched->meanwhile_arg);
 }
 
-void disk_watch(struct disk *disk) {
+void disk_watch(struct disk *disk, void (*meanwhile)(void *arg), void *arg) {
     watched = disk;
+    disk->meanwhile = meanwhile;
+    disk->meanwhile_arg = arg;
     disk_take(disk);
     crash_hook(hook);
 }
@@ -74,7 +77,8 @@ int msync(void *address, size_t bytes, int flags) {
         size_t first = offset_of(address) / POND_PAGE_BYTES, pages = (bytes + POND_PAGE_BYTES - 1) / POND_PAGE_BYTES;
         CHECK(first + pages <= watched->ground->bytes / POND_PAGE_BYTES && (flags & MS_SYNC), "an msync of pages %zu to %zu, flags %x",
               first, first + pages, (unsigned)flags);
-        disk_take(watched);
+        disk_take(watched); /* the power may go while it writes, */
+        disk_take(watched); /* or when it has written all */
         uint32_t at = watched->count - 1;
         for (size_t page = first; page < first + pages; page++) flushed_of(watched, at)[page] = at;
         watched->msyncs++;

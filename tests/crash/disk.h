@@ -27,6 +27,8 @@ struct disk {
     uint32_t skip; /* takes one named place of so many */
     struct snapshot snapshots[DISK_SNAPSHOTS_MAX];
     uint32_t stage;
+    void (*meanwhile)(void *arg); /* of the process that writes */
+    void *meanwhile_arg;
     unsigned char *images; /* shared, DISK_SNAPSHOTS_MAX times the file */
     uint32_t *flushed;     /* shared, [snapshot][page]: the snapshot at which the page's last msync before or at it returned */
 };
@@ -35,8 +37,9 @@ struct disk {
 struct disk *disk_make(struct ground *ground, uint32_t skip);
 /* Forgets all snapshots. */
 void disk_empty(struct disk *disk);
-/* In the process that writes: from here on it takes snapshots; disk_take() takes one more. */
-void disk_watch(struct disk *disk);
+/* In the process that writes: from here on it takes snapshots; disk_take() takes one more. `meanwhile` is called in each sync, between its
+ * two rounds of writing pages: others may write there. */
+void disk_watch(struct disk *disk, void (*meanwhile)(void *arg), void *arg);
 void disk_take(struct disk *disk);
 void disk_stage(struct disk *disk, uint32_t stage);
 
