@@ -14,7 +14,7 @@
 #define DEFAULT_FILE_BYTES        (UINT64_C(64) << 20)
 #define DEFAULT_ENTRY_BYTES       124u
 #define SHARD_BYTES_WANTED        (UINT64_C(16) << 20) /* fewer shards before smaller ones */
-#define LONGEST_KEY_SEGMENT_BYTES (UINT64_C(128) << 10)
+#define LONGEST_KEY_SEGMENT_BYTES (UINT64_C(96) << 10)
 #define INDEX_LOAD_PERCENT        93u /* entries in 100 slots when the memory is full; two buckets a key still take that */
 
 #define INDEX_HIGH_PERCENT 94u /* from here on entries leave by the queues, before single ones have to for want of a slot (95) */
@@ -42,7 +42,7 @@ static uint32_t shards_for(uint64_t file_bytes, uint64_t max_item_bytes, unsigne
     return shards;
 }
 
-/* About 1024 segments a file, 64 at the least for each shard, and at least 128 KiB each, so that the longest key fits into one. A shard too
+/* About 1024 segments a file, 64 at the least for each shard, and at least 96 KiB each, so that the longest key fits into one. A shard too
  * small for that has 128 segments, so that the few that are free or open, and what is left over at each end, are a small part of it; but
  * none below 2 KiB, or a 24th of a tiny shard, or six entries, and a whole number of entries where there are few in one. Measured:
  * bench/README.md, small files. */
