@@ -447,6 +447,65 @@ MILLPOND_API int millpond_fetch_alloc(struct millpond *pond, const void *key, si
                                       const struct millpond_fetch *options, void **value, size_t *value_bytes,
                                       struct millpond_fetched *fetched);
 
+/* Like millpond_get, but a value past its time to live and within its grace is copied too: MILLPOND_STALE. Nothing is loaded. Since 0.1. */
+MILLPOND_API int millpond_get_stale(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes,
+                                    size_t *value_bytes);
+
+/* ---- leases: single flight for event loops, and for loads that another thread or process does ----
+ *
+ * millpond_lease_acquire looks, and where there is something to load says whose it is to load it. Whoever won loads as it likes and then
+ * fills or abandons the lease; whoever found it taken looks again later, or waits. Leases and fetches of a key know of each other. */
+
+/* Whose it is. */
+enum millpond_lease_state {
+    MILLPOND_LEASE_NONE = 0,  /* nothing to do: the value is good, or it is known that there is none, or the old one may stay for now */
+    MILLPOND_LEASE_WON = 1,   /* ours: load, then millpond_lease_fill, _fill_nothing or _abandon */
+    MILLPOND_LEASE_BUSY = 2,  /* another loads: millpond_lease_wait, or acquire again later */
+    MILLPOND_LEASE_ALONE = 3  /* nobody's: every place is taken. Load without storing */
+};
+
+/* A lease. Plain bytes: it may be copied, and sent to another thread or process that has the file open; one fill counts, the first. */
+struct millpond_lease {
+    uint32_t state;              /* enum millpond_lease_state */
+    uint32_t shard, slot, tag;   /* the rest is the library's */
+    uint64_t token, begun_ms, creation;
+};
+
+/* Looks at a key, and takes the lease on loading it if there is something to load and nobody does.
+ *   key, key_bytes, buf, buf_bytes, value_bytes  as of millpond_get.
+ *   options  as of millpond_fetch; may be NULL. The lease ends by itself load_max_ms from now, and, if it is not DETACHED, as soon as the
+ *            thread that acquired it ends or closes its handle, however it ends.
+ *   lease    set on OK, STALE, MISS and TOO_SMALL.
+ * Returns MILLPOND_OK (a value; with WON: refresh it early); STALE (an old value; with WON: load a new one); MISS (no value; NONE: there is
+ * no such thing); TOO_SMALL; ERR_ARGUMENT; ERR_READ_ONLY; ERR_BUSY; ERR_REENTERED; ERR_NAMESPACE.
+ * Blocks: never for a load. Since 0.1. */
+MILLPOND_API int millpond_lease_acquire(struct millpond *pond, const void *key, size_t key_bytes, const struct millpond_fetch *options,
+                                        void *buf, size_t buf_bytes, size_t *value_bytes, struct millpond_lease *lease);
+
+/* Stores what was loaded, and ends the lease.
+ *   lease    won, of this key; its state is NONE afterwards, but on ERR_BUSY and ERR_REENTERED, when it is still held.
+ *   options  ttl_ms and grace_ms of the value; may be NULL.
+ * Returns MILLPOND_OK; CHANGED: the key was set, deleted or cleared meanwhile, or the lease had ended (another thread or process had its
+ * turn): nothing is stored; ERR_ARGUMENT; ERR_TOO_LARGE, ERR_FULL, ERR_NO_MEMORY (those who wait load for themselves); ERR_BUSY,
+ * ERR_REENTERED. Threads: any thread of any process that has the lease. Since 0.1. */
+MILLPOND_API int millpond_lease_fill(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes,
+                                     const void *value, size_t value_bytes, const struct millpond_fetch *options);
+
+/* Tells that there is no such thing, for options->negative_ttl_ms; an older value leaves. Returns as millpond_lease_fill. Since 0.1. */
+MILLPOND_API int millpond_lease_fill_nothing(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes,
+                                             const struct millpond_fetch *options);
+
+/* Ends a lease without a value.
+ *   said  0: somebody else may load it; else those who wait are told that the load failed, and this number.
+ * Returns as millpond_lease_fill. Since 0.1. */
+MILLPOND_API int millpond_lease_abandon(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, int said);
+
+/* Waits until the load that a lease found under way (BUSY) is over, or nobody does it any more.
+ *   timeout_ms  0 only looks.
+ *   said        on ERR_LOADER: what the loader returned, or millpond_lease_abandon was given; may be NULL.
+ * Returns MILLPOND_OK: acquire again; MISS: there is no such thing; ERR_LOADER: it failed; ERR_TIMEOUT; ERR_ARGUMENT. Since 0.1. */
+MILLPOND_API int millpond_lease_wait(struct millpond *pond, const struct millpond_lease *lease, uint32_t timeout_ms, int *said);
+
 /* ---- coherent with a server, on many machines ----
  *
  * A pond can be the first level of its machine in front of a server such as Redis. One process for each pond, the agent (the command's
@@ -600,6 +659,12 @@ MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t
     X(lock_waits, "times that a writer had to wait for another")                                                                       \
     X(lock_timeouts, "times that it gave up waiting")                                                                                  \
     X(recoveries, "times that a writer repaired what a dead one left")                                                                 \
+    X(flights, "loads that a fetch or a lease began")                                                                                  \
+    X(flight_waits, "callers who found a load of their key under way")                                                                 \
+    X(flight_takeovers, "loads that another began anew because the first had died or took too long")                                   \
+    X(flights_revoked, "loads whose key was changed meanwhile, so that nothing was stored, or that were taken over")                   \
+    X(flights_full, "misses that found no place for their load")                                                                       \
+    X(stale_served, "fetches that were given a value past its time to live")                                                           \
     X(readers, "reader slots in use")                                                                                                  \
     X(reader_slots, "reader slots")                                                                                                    \
     X(warm_starts, "times the file was opened with its content after a reboot")                                                        \

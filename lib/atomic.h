@@ -38,6 +38,7 @@ static inline int pond_cas_32(uint32_t *p, uint32_t old, uint32_t fresh) {
     return __atomic_compare_exchange_n(p, &old, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 static inline void pond_add_64(uint64_t *p, uint64_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
+static inline void pond_add_32(uint32_t *p, uint32_t v) { __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
 
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) {
     unsigned char *t = to;
@@ -79,6 +80,7 @@ static inline void pond_fence_full(void) { ck_pr_fence_strict_memory(); }
 static inline int pond_cas_64(uint64_t *p, uint64_t old, uint64_t fresh) { return ck_pr_cas_64(p, old, fresh); }
 static inline int pond_cas_32(uint32_t *p, uint32_t old, uint32_t fresh) { return ck_pr_cas_32(p, old, fresh); }
 static inline void pond_add_64(uint64_t *p, uint64_t v) { ck_pr_add_64(p, v); }
+static inline void pond_add_32(uint32_t *p, uint32_t v) { ck_pr_add_32(p, v); }
 
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) {
     if (bytes != 0) memcpy(to, from, bytes); /* an empty value may have no buffer */

@@ -62,25 +62,45 @@ static inline __attribute__((always_inline)) int pond_entry_decode(const unsigne
 
 /* ---- expiry words ---- */
 
+#define POND_EXPIRY_LOW_BITS (POND_EXPIRY_BITS + POND_GRACE_BITS + POND_COST_BITS)
+
 static inline uint64_t pond_expiry_check(uint64_t low) {
-    return pond_mix(low * UINT64_C(0x9E3779B97F4A7C15)) >> (POND_EXPIRY_BITS + POND_GRACE_BITS) << (POND_EXPIRY_BITS + POND_GRACE_BITS);
+    return pond_mix(low * UINT64_C(0x9E3779B97F4A7C15)) >> POND_EXPIRY_LOW_BITS << POND_EXPIRY_LOW_BITS;
 }
-static inline uint64_t pond_expiry_pack(uint64_t ms, unsigned grace) {
-    uint64_t low = (ms < POND_EXPIRY_NEVER ? ms : POND_EXPIRY_NEVER) | (uint64_t)grace << POND_EXPIRY_BITS;
+static inline uint64_t pond_expiry_pack_cost(uint64_t ms, unsigned grace, unsigned cost) {
+    uint64_t low = (ms < POND_EXPIRY_NEVER ? ms : POND_EXPIRY_NEVER) | (uint64_t)grace << POND_EXPIRY_BITS |
+                   (uint64_t)cost << (POND_EXPIRY_BITS + POND_GRACE_BITS);
     return low | pond_expiry_check(low);
 }
+static inline uint64_t pond_expiry_pack(uint64_t ms, unsigned grace) { return pond_expiry_pack_cost(ms, grace, 0); }
 /* The time; POND_EXPIRY_NEVER; or 1 (long ago) for a word that is damaged. */
 static inline uint64_t pond_expiry_unpack(uint64_t word) {
-    uint64_t low = word & ((UINT64_C(1) << (POND_EXPIRY_BITS + POND_GRACE_BITS)) - 1);
+    uint64_t low = word & ((UINT64_C(1) << POND_EXPIRY_LOW_BITS) - 1);
     return POND_LIKELY((low | pond_expiry_check(low)) == word) ? word & POND_EXPIRY_NEVER : 1;
 }
 static inline unsigned pond_expiry_grace(uint64_t word) { return (unsigned)(word >> POND_EXPIRY_BITS) & ((1u << POND_GRACE_BITS) - 1); }
+static inline unsigned pond_expiry_cost(uint64_t word) {
+    return (unsigned)(word >> (POND_EXPIRY_BITS + POND_GRACE_BITS)) & ((1u << POND_COST_BITS) - 1);
+}
+/* The cost of a value that took so long to load. */
+static inline unsigned pond_cost_of(uint64_t ms) {
+    unsigned cost = ms == 0 ? 0 : 64u - (unsigned)__builtin_clzll(ms);
+    return cost < POND_COST_NEGATIVE ? cost : POND_COST_NEGATIVE - 1;
+}
 static inline uint64_t pond_grace_ms(unsigned grace) { return grace == 0 ? 0 : ((UINT64_C(2) + (grace & 1)) << (grace / 2)) / 2; }
 /* The largest grace that is not longer than asked for. */
 static inline unsigned pond_grace_of(uint64_t ms) {
     unsigned grace = (1u << POND_GRACE_BITS) - 1;
     while (grace > 0 && pond_grace_ms(grace) > ms) grace--;
     return grace;
+}
+
+/* The word of an entry that says that there is no such thing, for `ms` from now. */
+#define POND_NEGATIVE_MS_MAX (pond_grace_ms((1u << POND_GRACE_BITS) - 1))
+static inline uint64_t pond_expiry_negative(uint64_t now_ms, uint64_t ms) {
+    unsigned grace = 0;
+    while (grace < (1u << POND_GRACE_BITS) - 1 && pond_grace_ms(grace) < ms) grace++;
+    return pond_expiry_pack_cost(now_ms + ms - pond_grace_ms(grace), grace, POND_COST_NEGATIVE);
 }
 
 /* Past its time to live; past that and its grace: it may be removed. */
@@ -97,6 +117,11 @@ static inline int pond_entry_over(const struct pond_decoded *d, uint64_t now_ms)
     if (!(d->flags & POND_ENTRY_TTL)) return 0;
     uint64_t end = pond_entry_end_ms(d->expiry);
     return end != 0 && end <= now_ms;
+}
+
+/* Does it say that there is no such thing? */
+static inline int pond_entry_negative(const struct pond_decoded *d) {
+    return d->flags & POND_ENTRY_TTL && pond_expiry_cost(d->expiry) == POND_COST_NEGATIVE && pond_expiry_unpack(d->expiry) != 1;
 }
 
 /* ---- writing ---- */

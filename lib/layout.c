@@ -26,12 +26,21 @@ static uint32_t reader_count_for(uint64_t file_bytes) {
     return (uint32_t)(n < 16 ? 16 : n > 1024 ? 1024 : n);
 }
 
-static uint64_t shards_off_for(uint32_t reader_count) {
-    return round_up(POND_READERS_OFF + (uint64_t)reader_count * sizeof(struct pond_reader), POND_PAGE_BYTES);
+/* One for each 64 KiB, 4 to 1024, and at least 4 for each shard. */
+static uint32_t flight_count_for(uint64_t file_bytes, uint32_t shards) {
+    uint64_t n = file_bytes >> 16, each = (n < 4 ? 4 : n > 1024 ? 1024 : n) / shards;
+    return (uint32_t)(each < 4 ? 4 : each) * shards;
 }
 
-static uint64_t shard_bytes_for(uint64_t file_bytes, uint32_t reader_count, uint32_t shards) {
-    return (file_bytes - shards_off_for(reader_count)) / shards / POND_PAGE_BYTES * POND_PAGE_BYTES;
+static uint64_t flights_off_for(uint32_t reader_count) { return POND_READERS_OFF + (uint64_t)reader_count * sizeof(struct pond_reader); }
+
+static uint64_t shards_off_for(const struct pond_identity *id) {
+    return round_up(flights_off_for(id->reader_count) + (uint64_t)id->flight_count * sizeof(struct pond_flight), POND_PAGE_BYTES);
+}
+
+static uint64_t shard_bytes_for(const struct pond_identity *id) {
+    uint64_t before = shards_off_for(id);
+    return before < id->file_bytes ? (id->file_bytes - before) / id->shard_count / POND_PAGE_BYTES * POND_PAGE_BYTES : 0;
 }
 
 static uint32_t shards_for(uint64_t file_bytes, uint64_t max_item_bytes, unsigned processors) {
@@ -94,7 +103,8 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     id->file_bytes = size;
     id->reader_count = reader_count_for(size);
     id->shard_count = o->shards ? o->shards : shards_for(size, o->max_item_bytes, processors);
-    id->shard_bytes = shard_bytes_for(size, id->reader_count, id->shard_count);
+    id->flight_count = flight_count_for(size, id->shard_count);
+    id->shard_bytes = shard_bytes_for(id);
     if (id->shard_bytes > POND_SHARD_BYTES_MAX - POND_PAGE_BYTES) return "a shard would be larger than 32 GiB; give more shards";
     if (id->shard_bytes < POND_SHARD_HEADER_BYTES * 2) return "the file is too small for so many shards; give fewer, or a larger size";
 
@@ -133,6 +143,7 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     if (id->shard_count == 0 || id->shard_count > POND_SHARDS_MAX || (id->shard_count & (id->shard_count - 1)))
         return "its number of shards is out of range";
     if (id->reader_count == 0 || id->reader_count > 65536) return "its number of reader slots is out of range";
+    if (id->flight_count > 65536 || id->flight_count % id->shard_count) return "its number of flights is out of range";
     if (id->segment_bytes < POND_SEGMENT_BYTES_MIN || id->segment_bytes > POND_SEGMENT_BYTES_MAX || id->segment_bytes % POND_UNIT_BYTES)
         return "its segment size is out of range";
     if (id->segment_count < POND_SEGMENTS_MIN || id->bucket_count == 0 || id->ghost_count == 0) return "its tables are empty";
@@ -141,11 +152,13 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->max_item_bytes = id->max_item_bytes;
     g->hash_seed = id->hash_seed;
     g->shard_bytes = id->shard_bytes;
-    g->shards_off = shards_off_for(id->reader_count);
+    g->flights_off = flights_off_for(id->reader_count);
+    g->shards_off = shards_off_for(id);
     g->shard_count = id->shard_count;
     g->shard_shift = 64;
     for (uint32_t n = id->shard_count; n > 1; n /= 2) g->shard_shift--;
     g->reader_count = id->reader_count;
+    g->flights_per_shard = id->flight_count / id->shard_count;
     g->segment_bytes = id->segment_bytes;
     g->segment_units = id->segment_bytes / POND_UNIT_BYTES;
     g->segment_reciprocal = UINT64_MAX / g->segment_units + 1;

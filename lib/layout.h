@@ -7,6 +7,7 @@
  *   0        identity      written once, at creation; then only read. Has a checksum.
  *   4096     living page   what changes in the life of the file as a whole
  *   8192     reader slots  256 bytes each, one for each thread that uses the file
+ *   ...      flights       128 bytes each, an equal part for each shard: keys that somebody is loading
  *   ...      shard 0, shard 1, ...   each page-aligned, all of the same size
  *
  *   shard:   header (8192) | segment table (64 each) | buckets (64 each) | ghost buckets (32 each) | segments
@@ -28,6 +29,8 @@
  *   living.*                  openers under the file lock,       everybody
  *                             clock and marks: see there
  *   reader slot               its owner (robust mutex inside)    statistics: anybody; pins: recyclers
+ *   flight                    holder of the shard's mutex;       everybody who waits for it, by its token (flight.c)
+ *                             its own mutex: who leads it
  *   shard.mutex .. holes      holder of shard.mutex              statistics: anybody, by single loads
  *   segment descriptor        holder of shard.mutex              views: epoch
  *   slot, version, spill      holder of shard.mutex              readers, by the protocol at the top of read.c
@@ -68,6 +71,7 @@ enum { POND_LIBC_GLIBC = 1, POND_LIBC_MUSL = 2 };
 #define POND_SEGMENTS_MIN      8u
 #define POND_PIECE_BYTES_MAX   (1u << 20) /* larger entries are stored in chunks of at most this, or of a quarter of a segment */
 #define POND_TTL_MS_MAX        (UINT64_C(100) * 366 * 86400 * 1000)
+#define POND_LOAD_MS_MAX       (UINT64_C(24) * 3600 * 1000)
 
 /* ---- identity: page 0 ---- */
 
@@ -91,8 +95,8 @@ struct pond_identity {
     uint32_t bucket_count;  /* of each shard */
     uint32_t ghost_count;   /* of each shard: ghost buckets of POND_GHOST_WAYS */
     uint32_t mode;          /* permission bits asked for at creation */
-    uint32_t pad;
-    uint64_t checksum; /* of all that precedes, seed 0 */
+    uint32_t flight_count;  /* a multiple of shard_count; 0: none (files made before there were any) */
+    uint64_t checksum;      /* of all that precedes, seed 0 */
 };
 static_assert(offsetof(struct pond_identity, format_version) == 16, "the version stands at byte 16 in every format");
 static_assert(sizeof(struct pond_identity) == 120, "identity");
@@ -140,10 +144,39 @@ struct pond_reader {
     char pad[52 - sizeof(pthread_mutex_t)];  /* 40 bytes on x86-64, 48 on aarch64 */
     uint64_t pin[POND_READER_PINS];          /* shard << 32 | segment + 1, or 0 */
     uint64_t hits, misses, retries, gave_up; /* written by the owner only; they outlive it */
-    char pad2[32];
+    uint32_t claims;                         /* owners so far: tells one from the next */
+    char pad2[28];
 };
 static_assert(sizeof(struct pond_reader) == 256, "reader slots are four lines");
 static_assert(offsetof(struct pond_reader, hits) % 64 == 0, "counters on their own line: recyclers read the pins");
+
+/* ---- flights (flight.c) ---- */
+
+enum pond_flight_state {
+    POND_FLIGHT_FREE = 0,
+    POND_FLIGHT_LED = 1,    /* by the thread that holds the mutex */
+    POND_FLIGHT_LEASED = 2, /* by whoever has the token; the mutex is free */
+    POND_FLIGHT_REVOKED = 3 /* led or leased still, but what it loads is out of date: for newcomers it is not there */
+};
+
+struct pond_flight {
+    pthread_mutex_t mutex; /* robust: held by the thread that leads */
+    char pad[64 - sizeof(pthread_mutex_t)];
+    uint32_t state;
+    uint32_t turn;          /* raised when the flight ends or is revoked: sleepers wait on it (futex) */
+    uint32_t home, tag;     /* of the key (struct pond_place) */
+    uint64_t token;         /* of this flight, or of the last one; a shard never gives one twice */
+    uint64_t deadline_ms;   /* by the file's clock: given up by the others then */
+    uint64_t begun_ms;      /* by the file's clock */
+    uint32_t holder;        /* of a lease: reader slot + 1 of the thread with which it ends; 0: it ends at the deadline alone */
+    uint32_t holder_claims; /* ... and how many owners that slot had had */
+    uint32_t outcome;       /* of the last flight, for those who waited: enum pond_flight_outcome in flight.h */
+    uint32_t said;          /* ... what its loader returned */
+    uint32_t sleepers;      /* 1: somebody may be waiting on `turn` */
+    uint32_t queue;         /* a hint: callers at the mutex, or killed there */
+};
+static_assert(sizeof(struct pond_flight) == 128, "flights are two lines");
+static_assert(offsetof(struct pond_flight, state) == 64, "the mutex has a line of its own");
 
 /* ---- index ---- */
 
@@ -245,12 +278,17 @@ struct pond_root {
     uint32_t chunk[]; /* where */
 };
 
-/* Expiry as stored: bits 0..42 milliseconds since 1970 (all ones: never) | 43..48 grace | 49..63 check, so that damage does not make an
- * entry immortal. Grace g means 0 for g = 0, else (2 + g % 2) << g / 2 halves of a millisecond: up to 37 days in steps of at most one
- * half. */
-#define POND_EXPIRY_BITS  43
-#define POND_EXPIRY_NEVER ((UINT64_C(1) << POND_EXPIRY_BITS) - 1)
-#define POND_GRACE_BITS   6
+/* Expiry as stored: bits 0..42 milliseconds since 1970 (all ones: never) | 43..48 grace | 49..52 cost | 53..63 check, so that damage does
+ * not make an entry immortal (one damaged word of 2048 passes, and is then as wrong as a value of which nobody said how long it lives; the
+ * entry itself has 21 bits). Grace g means 0 for g = 0, else (2 + g % 2) << g / 2 halves of a millisecond: up to 37 days in steps of
+ * at most one half. Cost c: how long the value took to load, at least 1 << (c - 1) milliseconds; 0: not known, or less.
+ * Cost POND_COST_NEGATIVE: there is no such thing. Such an entry has no value, and a time that had passed when it was written, so that
+ * every reader who does not ask takes it for expired; it ends with its grace, as all do. */
+#define POND_EXPIRY_BITS   43
+#define POND_EXPIRY_NEVER  ((UINT64_C(1) << POND_EXPIRY_BITS) - 1)
+#define POND_GRACE_BITS    6
+#define POND_COST_BITS     4
+#define POND_COST_NEGATIVE 15u
 
 /* ---- ghosts: fingerprints of keys that left not long ago, newest first in each bucket ---- */
 
@@ -312,6 +350,7 @@ static_assert(offsetof(struct pond_redo, op) == 64, "what readers look at is one
 struct pond_shard_counters { /* since creation; holder of the mutex */
     uint64_t sets, deletes, evictions, index_evictions, expirations, ghost_hits, hole_hits, relinks;
     uint64_t bytes_set, bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages, stalls;
+    uint64_t flights, flight_waits, flight_takeovers, flights_revoked, flights_full, stale_served;
 };
 
 /* The walk of the segment that is being recycled (recycle.c). All of it may be forgotten: a walk can start again. */
@@ -341,6 +380,9 @@ struct pond_shard {
 
     uint32_t queue_head[POND_QUEUES], queue_tail[POND_QUEUES], queue_count[POND_QUEUES]; /* sealed segments; derived */
     uint32_t free_head, free_count;                                                      /* derived */
+    uint32_t flights; /* flights of this shard that are not free; never too low */
+    uint32_t pad1;
+    uint64_t flight_token; /* last given */
     struct pond_walk walk;
 
     struct pond_shard_counters counters;
@@ -358,10 +400,10 @@ static_assert(sizeof(struct pond_shard) <= POND_SHARD_HEADER_BYTES, "shard heade
 
 /* Computed from the identity, checked, and kept by each process for itself: never read from the file again. */
 struct pond_geometry {
-    uint64_t file_bytes, max_item_bytes, shard_bytes, shards_off, hash_seed;
+    uint64_t file_bytes, max_item_bytes, shard_bytes, flights_off, shards_off, hash_seed;
     uint64_t segments_off;             /* from the start of a shard */
     uint32_t shard_count, shard_shift; /* shard = hash >> shard_shift, 64 for one shard */
-    uint32_t reader_count;
+    uint32_t reader_count, flights_per_shard;
     uint32_t segment_bytes, segment_units, segment_count;
     uint64_t segment_reciprocal; /* 2^64 / segment_units, rounded up: a division of 32 bits by a multiplication, exactly */
     uint32_t bucket_count, ghost_count;

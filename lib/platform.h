@@ -12,6 +12,9 @@ uint64_t pond_platform_realtime_ms(void);
 /* Nanoseconds since some moment, exact. */
 uint64_t pond_platform_monotonic_ns(void);
 unsigned pond_platform_processors(void);
+/* Sleeps while the word, which any process may map, is `seen`, and nobody wakes its sleepers, for at most so long. May end early. */
+void pond_platform_wait(uint32_t *word, uint32_t seen, uint32_t timeout_ms);
+void pond_platform_wake(uint32_t *word);
 /* Fills with random bytes; 0 or errno. */
 int pond_platform_random(void *bytes, size_t n);
 /* The id of this boot of the machine, as text. */

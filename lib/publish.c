@@ -5,6 +5,7 @@
 
 #include "crashpoint.h"
 #include "evict.h"
+#include "flight.h"
 #include "large.h"
 #include "recycle.h"
 #include "segment.h"
@@ -52,6 +53,7 @@ static void carry_hits(const struct pond_ref *ref, const struct pond_old *old, u
 
 void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old, uint32_t where,
                         uint64_t weight) {
+    pond_flight_change(ref, place);
     if (old->found) {
         carry_hits(ref, old, where);
         pond_index_swing(ref, &old->spot, where, weight - pond_recycle_weight(old->at, &old->d));

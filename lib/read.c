@@ -82,11 +82,25 @@ static int copy_value(const struct pond_ref *ref, const struct pond_found *f, ui
 
 /* ---- a get ---- */
 
-enum pond_turn pond_read_take(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
-                              size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
+/* What an entry with an expiry is to a caller that asks for its age: 1 when its value is to be shown. */
+static int note_age(const struct pond_found *f, uint64_t now_ms, int expired, struct pond_age *age) {
+    if (pond_entry_over(&f->d, now_ms)) return 0;
+    age->expiry = f->d.expiry;
+    age->now_ms = now_ms;
+    age->version = pond_version_of(&f->d);
+    age->negative = pond_entry_negative(&f->d);
+    age->stale = expired && !age->negative;
+    return !age->negative;
+}
+
+static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
+                               size_t buf_bytes, size_t *value_bytes, uint64_t *version, struct pond_age *age, int *result) {
     char text[24];
-    if (f->d.flags & POND_ENTRY_TTL && pond_entry_expired(&f->d, pond_clock_read(ref->map)))
-        return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
+    if (f->d.flags & POND_ENTRY_TTL) {
+        uint64_t now_ms = pond_clock_read(ref->map);
+        int expired = pond_entry_expired(&f->d, now_ms);
+        if (age ? !note_age(f, now_ms, expired, age) : expired) return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
+    }
     if (version && *version == pond_version_of(&f->d)) {
         *result = MILLPOND_UNCHANGED;
         return pond_read_valid(f->bucket, f->version) ? POND_FOUND : POND_AGAIN;
@@ -100,26 +114,33 @@ enum pond_turn pond_read_take(const struct pond_ref *ref, const struct pond_foun
     *result = MILLPOND_TOO_SMALL;
     if (whole && bytes <= buf_bytes) {
         whole = copy_value(ref, f, key->hash, buf, bytes, text, 0);
-        *result = MILLPOND_OK;
+        *result = age && age->stale ? MILLPOND_STALE : MILLPOND_OK;
         POND_CRASHPOINT("read.copied");
     }
     if (!pond_read_valid(f->bucket, f->version)) return POND_AGAIN;
     if (!whole) return POND_ABSENT; /* unchanged and yet not whole: damaged */
     if (value_bytes) *value_bytes = bytes;
     if (version) *version = pond_version_of(&f->d);
+    if (age) age->version = pond_version_of(&f->d);
     return POND_FOUND;
 }
 
-/* A get of any entry, with or without a version. */
+enum pond_turn pond_read_take(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
+                              size_t buf_bytes, size_t *value_bytes, uint64_t *version, int *result) {
+    return take_any(ref, f, key, buf, buf_bytes, value_bytes, version, NULL, result);
+}
+
+/* A get of any entry, with or without a version or its age. */
 static __attribute__((noinline)) int get_any(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes,
-                                             size_t *value_bytes, uint64_t *version) {
+                                             size_t *value_bytes, uint64_t *version, struct pond_age *age) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
     struct pond_place place = pond_place_of(ref.g, key->hash);
     for (unsigned turn = 0; turn < POND_READ_TURNS; turn++) {
         struct pond_found f;
         int result = MILLPOND_MISS;
         enum pond_turn was = pond_look(&ref, &place, key, &f);
-        if (was == POND_FOUND) was = pond_read_take(&ref, &f, key, buf, buf_bytes, value_bytes, version, &result);
+        if (age) *age = (struct pond_age){0};
+        if (was == POND_FOUND) was = take_any(&ref, &f, key, buf, buf_bytes, value_bytes, version, age, &result);
         if (was == POND_AGAIN) continue;
         if (was == POND_FOUND) pond_raise_hits(map, &f);
         pond_reader_count(map, was == POND_FOUND, turn, 0);
@@ -131,29 +152,47 @@ static __attribute__((noinline)) int get_any(struct pond_map *map, const struct 
 
 /* The first turn of a plain get from the home bucket, in registers; get_any() takes over for keys in their other bucket, counters,
  * values in chunks and versions, and when a writer was at the bucket. */
-int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
+static inline __attribute__((always_inline)) int get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes,
+                                                     size_t *value_bytes, uint64_t *version, struct pond_age *age) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
     struct pond_place place = pond_place_of(ref.g, key->hash);
     struct pond_found f;
     enum pond_turn was = pond_look_home(&ref, &place, key, &f);
+    if (age) *age = (struct pond_age){0};
     if (was == POND_ABSENT) {
         pond_reader_count(map, 0, 0, 0);
         return MILLPOND_MISS;
     }
     if (POND_UNLIKELY(was == POND_AGAIN || version || f.d.flags & ~(POND_ENTRY_TTL | POND_ENTRY_WIDE)))
-        return get_any(map, key, buf, buf_bytes, value_bytes, version);
-    int expired = f.d.flags & POND_ENTRY_TTL && pond_entry_expired(&f.d, pond_clock_read(map));
+        return get_any(map, key, buf, buf_bytes, value_bytes, version, age);
+    uint64_t now_ms = 0;
+    int expired = f.d.flags & POND_ENTRY_TTL && pond_entry_expired(&f.d, now_ms = pond_clock_read(map));
+    if (age && POND_UNLIKELY(expired)) return get_any(map, key, buf, buf_bytes, value_bytes, NULL, age);
     size_t bytes = f.d.value_bytes;
     int fits = bytes <= buf_bytes;
     POND_CRASHPOINT("read.found");
     if (POND_LIKELY(fits && !expired)) pond_copy_out(buf, f.at + f.d.value_off, bytes);
     POND_CRASHPOINT("read.copied");
-    if (POND_UNLIKELY(!pond_read_valid(f.bucket, f.version))) return get_any(map, key, buf, buf_bytes, value_bytes, version);
+    if (POND_UNLIKELY(!pond_read_valid(f.bucket, f.version))) return get_any(map, key, buf, buf_bytes, value_bytes, version, age);
+    if (age) {
+        age->expiry = f.d.expiry; /* 0 without one */
+        age->now_ms = now_ms;
+        age->version = pond_version_of(&f.d);
+    }
     pond_reader_count(map, !expired, 0, 0);
     if (POND_UNLIKELY(expired)) return MILLPOND_MISS;
     if (value_bytes) *value_bytes = bytes;
     pond_raise_hits(map, &f);
     return fits ? MILLPOND_OK : MILLPOND_TOO_SMALL;
+}
+
+int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version) {
+    return get(map, key, buf, buf_bytes, value_bytes, version, NULL);
+}
+
+int pond_read_get_aged(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes,
+                       struct pond_age *age) {
+    return get(map, key, buf, buf_bytes, value_bytes, NULL, age);
 }
 
 int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *ttl_ms) {

@@ -18,6 +18,17 @@ struct pond_key {
  * millpond_get and millpond_get_if_changed. */
 int pond_read_get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes, uint64_t *version);
 
+/* The same, and what a caller that knows how to load wants to know. MILLPOND_STALE: past its time to live, within its grace. */
+struct pond_age {
+    uint64_t expiry;  /* expiry word of the entry, 0 when there is none or it lives for ever */
+    uint64_t now_ms;  /* with `expiry`: the time that was compared with it */
+    uint64_t version; /* of the entry, also of one that is stale or says that there is no such thing; 0 when there is none */
+    int stale;        /* also with MILLPOND_TOO_SMALL */
+    int negative;     /* with MILLPOND_MISS: it is known that there is no such thing */
+};
+int pond_read_get_aged(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes,
+                       struct pond_age *age);
+
 /* Is it there, and how long does it live: *ttl_ms 0 for ever. Counts nothing. */
 int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *ttl_ms);
 

@@ -122,6 +122,7 @@ static struct pond_reader *claim(struct pond_map *map) {
     for (uint32_t i = 0; i < map->geometry.reader_count; i++) {
         struct pond_reader *slot = &map->readers[i];
         if (!take_over(map, slot)) continue;
+        pond_store_32(&slot->claims, pond_load_32(&slot->claims) + 1);
         pond_store_32(&slot->owned, 1);
         POND_CRASHPOINT("reader.claimed");
         /* Never too low: recyclers look for pins below it. */

@@ -16,6 +16,8 @@
  *       forgotten, by a new generation
  *   E7  its part of a transaction
  *       done or abandoned (redo.c)
+ *   E8  a flight in the middle of a change, or one that the dead writer would have revoked
+ *       counted anew, and all revoked: what is being loaded is not stored
  * E1 comes first: it raises the versions of the buckets in flight before any byte may be reused. E7 comes last: it changes the index by way
  * of what the others have made whole. All of it is a function of what stands
  * in the file, writes absolute values and can be killed and repeated; the mutex is marked consistent only behind it. Its cost is that of
@@ -25,6 +27,7 @@
 
 #include "crashpoint.h"
 #include "entry.h"
+#include "flight.h"
 #include "index.h"
 #include "lock.h"
 #include "redo.h"
@@ -45,6 +48,7 @@ static void renumber(const struct pond_ref *ref, uint32_t where) {
 }
 
 void pond_recover_clear(const struct pond_ref *ref) {
+    pond_flight_revoke_all(ref);
     pond_index_clear(ref);
     for (uint32_t i = 0; i < ref->g->segment_count; i++) {
         struct pond_segment *s = &ref->table[i];
@@ -59,6 +63,7 @@ void pond_recover_clear(const struct pond_ref *ref) {
 void pond_recover_shard(const struct pond_ref *ref) {
     POND_CRASHPOINT("recover.begin");
     uint32_t counter;
+    pond_flight_recover(ref);
     enum pond_index_unfinished unfinished = pond_index_recover(ref, &counter);
     if (unfinished == POND_UNFINISHED_CLEAR) {
         pond_recover_clear(ref);
@@ -82,6 +87,7 @@ static void make_locks(struct pond_map *map) {
         pond_lock_init(&ref.shard->mutex);
         ref.shard->views = 0;
     }
+    pond_flight_format(map);
     POND_CRASHPOINT("locks.made");
 }
 
@@ -99,6 +105,7 @@ void pond_recover_alone(struct pond_map *map) {
         pond_recover_shard(&ref);
         pond_lock_init(&ref.shard->mutex); /* last: until then the next opener repairs again */
     }
+    pond_flight_format(map);
 }
 
 void pond_recover_locks(struct pond_map *map) {

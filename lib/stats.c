@@ -21,6 +21,7 @@ static void add_shard(struct pond_map *map, uint32_t number, struct millpond_sta
     s->bytes += pond_load_64(&ref.shard->bytes);
 #define SUM(name) s->name += pond_load_64(&c->name)
     SUM(sets), SUM(deletes), SUM(evictions), SUM(index_evictions), SUM(expirations), SUM(ghost_hits), SUM(hole_hits), SUM(relinks);
+    SUM(flights), SUM(flight_waits), SUM(flight_takeovers), SUM(flights_revoked), SUM(flights_full), SUM(stale_served);
     SUM(bytes_set), SUM(bytes_copied), SUM(lock_waits), SUM(lock_timeouts), SUM(recoveries), SUM(stalls);
 #undef SUM
     s->steps_max = larger(s->steps_max, pond_load_64(&c->steps_max));

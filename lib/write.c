@@ -22,6 +22,7 @@
 #include "entry.h"
 #include "evict.h"
 #include "expire.h"
+#include "flight.h"
 #include "index.h"
 #include "large.h"
 #include "publish.h"
@@ -104,8 +105,16 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
     return result;
 }
 
-int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value, size_t value_bytes,
-                   struct millpond_set *o) {
+/* For whom a value is stored that was loaded: not if its flight is over or revoked. */
+static int fill_may(const struct pond_ref *ref, const struct pond_fill *fill) {
+    int valid = pond_flight_valid(ref, fill->ticket);
+    pond_flight_end(ref, fill->ticket, fill->negative ? POND_OUTCOME_NOTHING : POND_OUTCOME_STORED, 0);
+    return valid;
+}
+
+static inline __attribute__((always_inline)) int set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key,
+                                                     const void *value, size_t value_bytes, struct millpond_set *o,
+                                                     const struct pond_fill *fill) {
     const struct pond_geometry *g = &map->geometry;
     uint32_t number = pond_shard_of(g, key->hash);
     struct pond_place place = pond_place_of(g, key->hash);
@@ -113,6 +122,9 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     if (map->refusal != MILLPOND_OK) return map->refusal;
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = pond_publish_content(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
+    if (fill && o->ttl_ms)
+        c.expiry = fill->negative ? pond_expiry_negative(now_ms, o->ttl_ms)
+                                  : pond_expiry_pack_cost(now_ms + o->ttl_ms, pond_expiry_grace(c.expiry), pond_cost_of(fill->cost_ms));
     uint32_t units;
     int large;
     if (!pond_publish_fits(g, &c, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
@@ -123,6 +135,10 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
     prefetch_old(&ref, &place);
     int result = pond_write_enter(map, number, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
+    if (fill && !fill_may(&ref, fill)) {
+        pond_write_leave(&ref);
+        return MILLPOND_CHANGED;
+    }
     c.sequence = pond_publish_sequence(&ref);
     result =
         large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, units, o->ttl_ms, o);
@@ -131,7 +147,70 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
         pond_bump_64(&ref.shard->counters.sets, 1);
         pond_bump_64(&ref.shard->counters.bytes_set, written * POND_UNIT_BYTES);
         o->version = (uint64_t)c.sequence + 1;
+    } else if (fill) {
+        pond_flight_end(&ref, fill->ticket, POND_OUTCOME_UNSTORABLE, 0);
     }
+    pond_write_leave(&ref);
+    return result;
+}
+
+int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value, size_t value_bytes,
+                   struct millpond_set *o) {
+    return set(map, timeout_ms, key, value, value_bytes, o, NULL);
+}
+
+/* ---- what was loaded ---- */
+
+__attribute__((noinline)) int pond_write_fill(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value,
+                                              size_t value_bytes, struct millpond_set *o, const struct pond_fill *fill) {
+    return set(map, timeout_ms, key, value, value_bytes, o, fill);
+}
+
+int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const struct pond_ticket *ticket,
+                        enum pond_flight_outcome outcome, int said) {
+    struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_ref ref;
+    struct pond_old old;
+    int result = pond_write_enter(map, ticket->shard, timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    int valid = pond_flight_valid(&ref, ticket);
+    pond_flight_end(&ref, ticket, outcome, said);
+    if (valid && outcome == POND_OUTCOME_NOTHING) {
+        pond_publish_find(&ref, &place, key, &old);
+        if (old.found) pond_recycle_remove(&ref, &old.spot);
+        POND_CRASHPOINT("fill.removed");
+        if (old.found) pond_bump_64(old.alive ? &ref.shard->counters.deletes : &ref.shard->counters.expirations, 1);
+    }
+    pond_write_leave(&ref);
+    return valid ? MILLPOND_OK : MILLPOND_CHANGED;
+}
+
+int pond_write_begin(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const struct pond_begin *begin,
+                     struct pond_ticket *ticket) {
+    struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_ref ref;
+    struct pond_old old;
+    int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    pond_publish_find(&ref, &place, key, &old);
+    uint64_t version = old.found ? (uint64_t)old.d.sequence + 1 : 0;
+    if (version != begin->seen && (old.alive || (old.found && !pond_entry_over(&old.d, pond_clock_write(map)))))
+        result = POND_BEGIN_LOOK_AGAIN;
+    else
+        switch (pond_flight_begin(&ref, &place, begin->led, begin->holder, begin->load_max_ms, ticket)) {
+        case POND_FLIGHT_WON: result = POND_BEGIN_WON; break;
+        case POND_FLIGHT_JOIN: result = POND_BEGIN_JOIN; break;
+        default: result = POND_BEGIN_NO_PLACE;
+        }
+    pond_write_leave(&ref);
+    return result;
+}
+
+int pond_write_inherit(struct pond_map *map, uint32_t timeout_ms, uint64_t load_max_ms, struct pond_ticket *ticket) {
+    struct pond_ref ref;
+    int result = pond_write_enter(map, ticket->shard, timeout_ms, &ref);
+    if (result != MILLPOND_OK) return result;
+    result = pond_flight_inherit(&ref, load_max_ms, ticket) ? POND_BEGIN_WON : POND_BEGIN_LOOK_AGAIN;
     pond_write_leave(&ref);
     return result;
 }
@@ -146,6 +225,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
     pond_publish_find(&ref, &place, key, &old);
+    pond_flight_change(&ref, &place);
     if (old.found) pond_recycle_remove(&ref, &old.spot);
     POND_CRASHPOINT("delete.removed");
     if (old.found && !old.alive) pond_bump_64(&ref.shard->counters.expirations, 1);
@@ -165,7 +245,8 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
     pond_publish_find(&ref, &place, key, &old);
     result = old.alive ? MILLPOND_OK : MILLPOND_MISS;
     if (old.alive && old.d.flags & POND_ENTRY_TTL) {
-        uint64_t word = pond_expiry_pack(ttl_ms ? now_ms + ttl_ms : POND_EXPIRY_NEVER, pond_expiry_grace(old.d.expiry));
+        uint64_t word = pond_expiry_pack_cost(ttl_ms ? now_ms + ttl_ms : POND_EXPIRY_NEVER, pond_expiry_grace(old.d.expiry),
+                                              pond_expiry_cost(old.d.expiry));
         pond_segment_note_expiry(&ref, old.where, pond_entry_end_ms(word)); /* first: a segment must not seem over before its entries */
         POND_CRASHPOINT("touch.noted");
         pond_store_release_64((uint64_t *)(void *)(pond_ref_at(&ref, old.where) + 8), word);
@@ -231,6 +312,7 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
         return MILLPOND_ERR_NOT_A_NUMBER;
     if (__builtin_add_overflow(number, delta, &sum)) return MILLPOND_ERR_OVERFLOW;
     if (old.alive && old.d.flags & POND_ENTRY_COUNTER) {
+        pond_flight_change(ref, place);
         add_in_place(ref, &old, sum);
     } else {
         struct millpond_set always = {0};

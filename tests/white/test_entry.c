@@ -268,8 +268,33 @@ Test(entry, a_damaged_expiry_word_makes_an_entry_old_and_not_immortal) {
             pond_expiry_pack(UINT64_C(1767225600000) + support_below(&random, UINT64_C(1) << 40), (unsigned)support_below(&random, 64));
         for (unsigned bit = 0; bit < 64; bit++, tried++) unnoticed += pond_expiry_unpack(word ^ UINT64_C(1) << bit) != 1;
     }
-    /* A check of 15 bits: one of 32,768. A flip of a check bit alone is always noticed. */
-    cr_assert_lt(unnoticed, tried / 32768 * 2 + 20, "%u of %u", unnoticed, tried);
+    /* A check of 11 bits: one of 2,048. A flip of a check bit alone is always noticed. */
+    cr_assert_lt(unnoticed, tried / 2048 * 2 + 20, "%u of %u", unnoticed, tried);
+}
+
+Test(entry, an_expiry_word_holds_the_cost_of_a_load_within_a_factor_of_two) {
+    for (uint64_t ms = 0; ms < 20000; ms++) {
+        uint64_t word = pond_expiry_pack_cost(UINT64_C(1767225600000) + ms, (unsigned)ms % 64, pond_cost_of(ms));
+        unsigned cost = pond_expiry_cost(word);
+        cr_assert(cost < POND_COST_NEGATIVE && pond_expiry_unpack(word) == UINT64_C(1767225600000) + ms);
+        cr_assert_eq(pond_expiry_grace(word), ms % 64);
+        uint64_t told = cost ? UINT64_C(1) << (cost - 1) : 0;
+        cr_assert(told <= ms && (ms < told * 2 || told == 8192 || ms == 0), "%llu ms became %llu", (unsigned long long)ms,
+                  (unsigned long long)told);
+    }
+}
+
+Test(entry, that_there_is_nothing_looks_expired_and_ends_when_it_was_asked_to) {
+    const uint64_t now = UINT64_C(1767225600000);
+    struct pond_decoded d = {.flags = POND_ENTRY_TTL};
+    for (uint64_t ms = 1; ms <= POND_NEGATIVE_MS_MAX; ms += ms / 7 + 1) {
+        d.expiry = pond_expiry_negative(now, ms);
+        cr_assert(pond_entry_negative(&d) && pond_entry_expired(&d, now), "%llu", (unsigned long long)ms);
+        cr_assert_eq(pond_entry_end_ms(d.expiry), now + ms, "%llu", (unsigned long long)ms);
+        cr_assert(!pond_entry_over(&d, now + ms - 1) && pond_entry_over(&d, now + ms));
+    }
+    d.expiry = pond_expiry_pack_cost(now, 63, POND_COST_NEGATIVE - 1);
+    cr_assert(!pond_entry_negative(&d));
 }
 
 Test(entry, grace_is_never_longer_than_asked_for_and_a_third_shorter_at_most) {

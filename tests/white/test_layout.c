@@ -9,7 +9,9 @@
 /* All parts, one behind the other, in the file; every place in a segment is a place in the shard. */
 static void require_inside(const struct pond_geometry *g, const char *what) {
     uint64_t readers_end = POND_READERS_OFF + (uint64_t)g->reader_count * sizeof(struct pond_reader);
-    cr_assert(readers_end <= g->shards_off && g->shards_off % POND_PAGE_BYTES == 0, "%s", what);
+    uint64_t flights_end = g->flights_off + (uint64_t)g->flights_per_shard * g->shard_count * sizeof(struct pond_flight);
+    cr_assert(readers_end <= g->flights_off && g->flights_off % 64 == 0, "%s", what);
+    cr_assert(flights_end <= g->shards_off && g->shards_off % POND_PAGE_BYTES == 0, "%s", what);
     cr_assert(g->shards_off + g->shard_bytes * g->shard_count <= g->file_bytes, "%s: the shards are larger than the file", what);
     uint64_t table_end = g->table_off + (uint64_t)g->segment_count * sizeof(struct pond_segment);
     uint64_t buckets = (uint64_t)g->buckets_off_units * POND_UNIT_BYTES, ghosts = (uint64_t)g->ghosts_off_units * POND_UNIT_BYTES;
@@ -178,6 +180,9 @@ Test(layout, every_field_that_is_out_of_its_range_is_refused) {
     REFUSED(reader_count, 0);
     REFUSED(reader_count, UINT32_MAX);
     REFUSED(reader_count, 65536);
+    REFUSED(flight_count, UINT32_MAX);
+    REFUSED(flight_count, whole.flight_count + 1);
+    REFUSED(flight_count, 65536);
     REFUSED(segment_bytes, 0);
     REFUSED(segment_bytes, POND_SEGMENT_BYTES_MIN - 8);
     REFUSED(segment_bytes, POND_SEGMENT_BYTES_MAX + 8);

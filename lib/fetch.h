@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef POND_FETCH_H
+#define POND_FETCH_H
+
+/* What millpond_fetch and the lease calls share. */
+
+#include "atomic.h"
+#include "entry.h"
+#include "read.h"
+
+#define POND_LOAD_MS_DEFAULT 60000u
+
+extern const struct millpond_fetch pond_fetch_defaults __attribute__((visibility("hidden")));
+
+static inline int pond_fetch_options_wrong(const struct millpond_fetch *o) {
+    return o->ttl_ms > POND_TTL_MS_MAX || o->grace_ms > POND_TTL_MS_MAX || o->negative_ttl_ms > POND_NEGATIVE_MS_MAX ||
+           o->load_max_ms > POND_LOAD_MS_MAX || o->early_percent > 100000 || o->flags >= MILLPOND_LEASE_DETACHED * 2u;
+}
+static inline uint64_t pond_fetch_load_max(const struct millpond_fetch *o) {
+    return o->load_max_ms ? o->load_max_ms : POND_LOAD_MS_DEFAULT;
+}
+
+/* May it be time to load a value again that has not expired? Only for these pond_fetch_draw() is asked. */
+static inline int pond_fetch_ages(const struct pond_age *age) { return age->expiry != 0 && pond_expiry_cost(age->expiry) != 0; }
+
+/* Does this caller load it now? Draws, so that of many callers few do, and more the nearer the expiry is. */
+int pond_fetch_draw(const struct millpond_fetch *o, const struct pond_age *age);
+
+/* Is there a value that this caller takes? */
+static inline int pond_fetch_takes(const struct millpond_fetch *o, int result, const struct pond_age *age) {
+    return (result == MILLPOND_OK || result == MILLPOND_STALE || result == MILLPOND_TOO_SMALL) &&
+           !(age->stale && o->flags & MILLPOND_FETCH_FRESH);
+}
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* Leases: flights that no thread holds a mutex for (flight.c). A lease names its flight by the token; whatever else stands in it is
+ * checked, as it may come from anywhere. */
+
+#include "fetch.h"
+
+#include "expire.h"
+#include "flight.h"
+#include "handle.h"
+#include "platform.h"
+#include "reader.h"
+#include "write.h"
+
+#define ROUNDS_MAX 1000u
+
+static uint64_t creation_of(const struct pond_map *map) { return ((const struct pond_identity *)(const void *)map->base)->creation; }
+
+/* The flight that a lease names in this mapping. 0 when it names none. */
+static int ticket_of(const struct pond_map *map, const struct millpond_lease *lease, struct pond_ticket *ticket) {
+    if (lease->creation != creation_of(map) || lease->shard >= map->geometry.shard_count || lease->slot >= map->geometry.flights_per_shard)
+        return 0;
+    *ticket = (struct pond_ticket){lease->token, lease->shard, lease->slot};
+    return 1;
+}
+
+static void fill_in(struct pond_map *map, const struct pond_key *key, const struct pond_ticket *ticket, int begun,
+                    struct millpond_lease *lease) {
+    lease->state = begun == POND_BEGIN_WON ? MILLPOND_LEASE_WON : begun == POND_BEGIN_JOIN ? MILLPOND_LEASE_BUSY : MILLPOND_LEASE_ALONE;
+    lease->shard = pond_shard_of(&map->geometry, key->hash);
+    lease->tag = pond_place_of(&map->geometry, key->hash).tag;
+    lease->creation = creation_of(map);
+    if (begun == POND_BEGIN_NO_PLACE) return;
+    lease->slot = ticket->slot;
+    lease->token = ticket->token;
+    lease->begun_ms = pond_clock_read(map);
+}
+
+/* One look, and the lease if there is one to be had. POND_BEGIN_LOOK_AGAIN, or the result. */
+static int acquire(struct millpond *pond, struct pond_map *map, const struct pond_key *key, const struct millpond_fetch *o, void *buf,
+                   size_t buf_bytes, size_t *value_bytes, struct millpond_lease *lease) {
+    struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_reader *mine = pond_reader_mine(map);
+    struct pond_ticket ticket;
+    struct pond_age age;
+    int result = pond_read_get_aged(map, key, buf, buf_bytes, value_bytes, &age), has_value = pond_fetch_takes(o, result, &age);
+    if (has_value && !age.stale && !(pond_fetch_ages(&age) && pond_fetch_draw(o, &age))) return result;
+    if ((result == MILLPOND_MISS && age.negative) || result < 0) return result;
+    if (has_value && (map->readonly || pond_flight_seen(map, pond_shard_of(&map->geometry, key->hash), &place))) return result;
+    struct pond_begin begin = {age.version, pond_fetch_load_max(o),
+                               mine && !(o->flags & MILLPOND_LEASE_DETACHED) ? (uint32_t)(mine - map->readers) + 1 : 0, 0};
+    int got = pond_write_begin(map, has_value ? 0 : pond->lock_timeout_ms, key, &begin, &ticket);
+    if (got == POND_BEGIN_LOOK_AGAIN) return got;
+    if (has_value && got != POND_BEGIN_WON) return result;
+    if (got < 0) return got;
+    fill_in(map, key, &ticket, got, lease);
+    return has_value ? result : MILLPOND_MISS;
+}
+
+int millpond_lease_acquire(struct millpond *pond, const void *key, size_t key_bytes, const struct millpond_fetch *options, void *buf,
+                           size_t buf_bytes, size_t *value_bytes, struct millpond_lease *lease) {
+    const struct millpond_fetch *o = options ? options : &pond_fetch_defaults;
+    struct millpond_lease fresh = {0};
+    struct pond_key k;
+    struct pond_map *map = enter(pond);
+    if (!lease || (!buf && buf_bytes) || pond_fetch_options_wrong(o) || !key_of(map, key, key_bytes, &k))
+        return leave(MILLPOND_ERR_ARGUMENT);
+    int result = POND_BEGIN_LOOK_AGAIN;
+    for (unsigned round = 0; result == POND_BEGIN_LOOK_AGAIN; round++) {
+        if (round == ROUNDS_MAX) return leave(MILLPOND_ERR_BUSY);
+        result = acquire(pond, map, &k, o, buf, buf_bytes, value_bytes, &fresh);
+    }
+    if (result >= 0) *lease = fresh;
+    return leave(result);
+}
+
+/* Ends a lease: with a value, with nothing, or with what was said. */
+struct ending {
+    const void *value;
+    size_t value_bytes;
+    int said; /* as of a loader; 0 with `abandoned`: no more than that */
+    int abandoned;
+};
+
+static int end_lease(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *k, const struct millpond_lease *lease,
+                     const struct ending *e, const struct millpond_fetch *o) {
+    struct pond_ticket ticket;
+    if (!ticket_of(map, lease, &ticket)) return MILLPOND_CHANGED; /* of another file, or one that took this one's place */
+    if (e->abandoned) return pond_write_fill_end(map, timeout_ms, k, &ticket, e->said ? POND_OUTCOME_FAILED : POND_OUTCOME_NONE, e->said);
+    int nothing = e->said == MILLPOND_MISS;
+    if (nothing && o->negative_ttl_ms == 0) return pond_write_fill_end(map, timeout_ms, k, &ticket, POND_OUTCOME_NOTHING, 0);
+    uint64_t now_ms = pond_clock_read(map);
+    struct pond_fill fill = {&ticket, now_ms > lease->begun_ms ? now_ms - lease->begun_ms : 0, nothing};
+    struct millpond_set set = {.ttl_ms = nothing ? o->negative_ttl_ms : o->ttl_ms, .grace_ms = nothing ? 0 : o->grace_ms};
+    int result = pond_write_fill(map, timeout_ms, k, e->value, e->value_bytes, &set, &fill);
+    if (result < 0 && result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED)
+        pond_write_fill_end(map, timeout_ms, k, &ticket, POND_OUTCOME_UNSTORABLE, 0);
+    return result;
+}
+
+static int end(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, const struct ending *e,
+               const struct millpond_fetch *options) {
+    const struct millpond_fetch *o = options ? options : &pond_fetch_defaults;
+    struct pond_key k;
+    struct pond_map *map = enter(pond);
+    if (!lease || (!e->value && e->value_bytes) || pond_fetch_options_wrong(o) || !key_of(map, key, key_bytes, &k) ||
+        (lease->state != MILLPOND_LEASE_WON && lease->state != MILLPOND_LEASE_ALONE) ||
+        lease->tag != pond_place_of(&map->geometry, k.hash).tag)
+        return leave(MILLPOND_ERR_ARGUMENT);
+    int result = lease->state == MILLPOND_LEASE_ALONE ? MILLPOND_CHANGED : end_lease(map, pond->lock_timeout_ms, &k, lease, e, o);
+    if (result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED) {
+        struct pond_ticket ticket;
+        if (lease->state == MILLPOND_LEASE_WON && ticket_of(map, lease, &ticket)) pond_flight_release(map, &ticket, 0);
+        lease->state = MILLPOND_LEASE_NONE;
+    }
+    return leave(result);
+}
+
+int millpond_lease_fill(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, const void *value,
+                        size_t value_bytes, const struct millpond_fetch *options) {
+    struct ending e = {.value = value, .value_bytes = value_bytes};
+    return end(pond, lease, key, key_bytes, &e, options);
+}
+
+int millpond_lease_fill_nothing(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes,
+                                const struct millpond_fetch *options) {
+    struct ending e = {.said = MILLPOND_MISS};
+    return end(pond, lease, key, key_bytes, &e, options);
+}
+
+int millpond_lease_abandon(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, int said) {
+    struct ending e = {.said = said, .abandoned = 1};
+    return end(pond, lease, key, key_bytes, &e, NULL);
+}
+
+int millpond_lease_wait(struct millpond *pond, const struct millpond_lease *lease, uint32_t timeout_ms, int *said) {
+    struct pond_ticket ticket;
+    if (!lease || lease->state != MILLPOND_LEASE_BUSY) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(pond);
+    if (!ticket_of(map, lease, &ticket)) return leave(MILLPOND_OK);
+    pond_map_hold(map);
+    leave(0);
+    int told = 0, result = MILLPOND_OK;
+    if (pond_flight_wait(map, &ticket, pond_platform_monotonic_ns() + (uint64_t)timeout_ms * 1000000, 0) == POND_WAITED_TIMEOUT) {
+        result = MILLPOND_ERR_TIMEOUT;
+    } else {
+        enum pond_flight_outcome outcome = pond_flight_result(map, &ticket, &told);
+        if (outcome == POND_OUTCOME_NOTHING) result = MILLPOND_MISS;
+        if (outcome == POND_OUTCOME_FAILED) result = MILLPOND_ERR_LOADER;
+    }
+    if (result == MILLPOND_ERR_LOADER && said) *said = told;
+    pond_map_release(map);
+    return result;
+}
