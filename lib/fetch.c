@@ -45,7 +45,6 @@ int pond_fetch_draw(const struct millpond_fetch *o, const struct pond_age *age) 
     uint64_t expiry = pond_expiry_unpack(age->expiry), cost = pond_expiry_cost(age->expiry);
     if (cost == 0 || cost == POND_COST_NEGATIVE || expiry <= age->now_ms || o->flags & MILLPOND_FETCH_NOT_EARLY) return 0;
     uint64_t scale = (UINT64_C(1) << (cost - 1)) * (o->early_percent ? o->early_percent : 100) / 100, left = expiry - age->now_ms;
-    if (left > scale * 45) return 0; /* no 64-bit number has a larger logarithm */
     /* The address tells threads apart, the time the children of a fork. */
     drawn += pond_platform_monotonic_ns() * UINT64_C(0x9E3779B97F4A7C15) + (uintptr_t)&drawn;
     return scale * exponential(pond_mix(drawn)) >> 16 >= left;
@@ -283,7 +282,8 @@ static __attribute__((noinline)) int fetch_slowly(struct call *c, int result) {
     c->until_ns = pond_platform_monotonic_ns() + (uint64_t)(c->o->wait_ms ? c->o->wait_ms : WAIT_MS_DEFAULT) * 1000000;
     for (unsigned round = 0;; round++) {
         int has_value = pond_fetch_takes(c->o, result, &c->age);
-        if (has_value && !c->age.stale && (round > 0 || !pond_fetch_draw(c->o, &c->age))) return leave(result);
+        if (has_value && !c->age.stale && (round > 0 || pond_fetch_young(c->o, &c->age) || !pond_fetch_draw(c->o, &c->age)))
+            return leave(result);
         if (result == MILLPOND_MISS && c->age.negative) return leave(result);
         if (result == MILLPOND_ERR_NO_MEMORY) return leave(result);
         if (round == ROUNDS_MAX) {
@@ -308,7 +308,7 @@ int millpond_fetch(struct millpond *pond, const void *key, size_t key_bytes, mil
     if (!key_of(c.map, key, key_bytes, &c.k)) return leave(MILLPOND_ERR_ARGUMENT);
     size_t bytes = 0;
     int result = pond_read_get_aged(c.map, &c.k, buf, buf_bytes, &bytes, &c.age);
-    if (POND_LIKELY(result == MILLPOND_OK && !pond_fetch_ages(&c.age))) {
+    if (POND_LIKELY(result == MILLPOND_OK && pond_fetch_young(o, &c.age))) {
         if (value_bytes) *value_bytes = bytes;
         if (fetched) *fetched = (struct millpond_fetched){0};
         return leave(result);

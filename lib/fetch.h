@@ -20,8 +20,12 @@ static inline uint64_t pond_fetch_load_max(const struct millpond_fetch *o) {
     return o->load_max_ms ? o->load_max_ms : POND_LOAD_MS_DEFAULT;
 }
 
-/* May it be time to load a value again that has not expired? Only for these pond_fetch_draw() is asked. */
-static inline int pond_fetch_ages(const struct pond_age *age) { return age->expiry != 0 && pond_expiry_cost(age->expiry) != 0; }
+/* Is a value so far from its expiry that no draw can win? (The logarithm of a 64-bit number is less than 45; this allows 100.) */
+static inline int pond_fetch_young(const struct millpond_fetch *o, const struct pond_age *age) {
+    unsigned cost = pond_expiry_cost(age->expiry);
+    uint64_t percent = o->early_percent ? o->early_percent : 100;
+    return cost == 0 || (age->expiry & POND_EXPIRY_NEVER) - age->now_ms > percent << (cost - 1);
+}
 
 /* Does this caller load it now? Draws, so that of many callers few do, and more the nearer the expiry is. */
 int pond_fetch_draw(const struct millpond_fetch *o, const struct pond_age *age);

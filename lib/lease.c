@@ -43,7 +43,7 @@ static int acquire(struct millpond *pond, struct pond_map *map, const struct pon
     struct pond_ticket ticket;
     struct pond_age age;
     int result = pond_read_get_aged(map, key, buf, buf_bytes, value_bytes, &age), has_value = pond_fetch_takes(o, result, &age);
-    if (has_value && !age.stale && !(pond_fetch_ages(&age) && pond_fetch_draw(o, &age))) return result;
+    if (has_value && !age.stale && (pond_fetch_young(o, &age) || !pond_fetch_draw(o, &age))) return result;
     if ((result == MILLPOND_MISS && age.negative) || result < 0) return result;
     if (has_value && (map->readonly || pond_flight_seen(map, pond_shard_of(&map->geometry, key->hash), &place))) return result;
     struct pond_begin begin = {age.version, pond_fetch_load_max(o),

@@ -158,8 +158,8 @@ static inline __attribute__((always_inline)) int get(struct pond_map *map, const
     struct pond_place place = pond_place_of(ref.g, key->hash);
     struct pond_found f;
     enum pond_turn was = pond_look_home(&ref, &place, key, &f);
-    if (age) *age = (struct pond_age){0};
     if (was == POND_ABSENT) {
+        if (age) *age = (struct pond_age){0};
         pond_reader_count(map, 0, 0, 0);
         return MILLPOND_MISS;
     }
@@ -174,11 +174,7 @@ static inline __attribute__((always_inline)) int get(struct pond_map *map, const
     if (POND_LIKELY(fits && !expired)) pond_copy_out(buf, f.at + f.d.value_off, bytes);
     POND_CRASHPOINT("read.copied");
     if (POND_UNLIKELY(!pond_read_valid(f.bucket, f.version))) return get_any(map, key, buf, buf_bytes, value_bytes, version, age);
-    if (age) {
-        age->expiry = f.d.expiry; /* 0 without one */
-        age->now_ms = now_ms;
-        age->version = pond_version_of(&f.d);
-    }
+    if (age) *age = (struct pond_age){.expiry = f.d.expiry /* 0 without one */, .now_ms = now_ms, .version = pond_version_of(&f.d)};
     pond_reader_count(map, !expired, 0, 0);
     if (POND_UNLIKELY(expired)) return MILLPOND_MISS;
     if (value_bytes) *value_bytes = bytes;

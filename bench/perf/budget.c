@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* budget.c: one kind of operation, again and again, for counting its instructions.
  *
- *   millpond-budget KIND COUNT      KIND: hit miss new overwrite incr delete mget
+ *   millpond-budget KIND COUNT      KIND: hit miss new overwrite incr delete mget fetch
  *
  * COUNT operations on keys that were made before, on a pond that is warm; all that surrounds them is the same for every COUNT. So the
  * instructions of one operation are the difference of two runs under callgrind, one of them with COUNT 0, divided by COUNT: the script
@@ -31,6 +31,18 @@ static void make_keys(void) {
 static int do_hit(struct millpond *pond, uint32_t i) {
     size_t value_bytes;
     return millpond_get(pond, keys[i], KEY_BYTES, buf[0], VALUE_BYTES, &value_bytes) == MILLPOND_OK;
+}
+
+static int load(void *arg, const void *key, size_t key_bytes, struct millpond_load *loaded) {
+    (void)arg, (void)key, (void)key_bytes, (void)loaded;
+    return -1;
+}
+
+/* A hit through millpond_fetch. */
+static int do_fetch(struct millpond *pond, uint32_t i) {
+    static const struct millpond_fetch options = {.ttl_ms = 60000, .grace_ms = 1000};
+    size_t value_bytes;
+    return millpond_fetch(pond, keys[i], KEY_BYTES, load, NULL, &options, buf[0], VALUE_BYTES, &value_bytes, NULL) == MILLPOND_OK;
 }
 
 static int do_miss(struct millpond *pond, uint32_t i) {
@@ -70,7 +82,7 @@ static const struct kind {
     const char *name;
     int (*run)(struct millpond *pond, uint32_t i);
 } kinds[] = {{"hit", do_hit}, {"miss", do_miss}, {"new", do_new}, {"overwrite", do_overwrite}, {"incr", do_incr}, {"delete", do_delete},
-             {"mget", do_mget}};
+             {"mget", do_mget}, {"fetch", do_fetch}};
 
 static const struct kind *kind_of(const char *name) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
@@ -99,6 +111,7 @@ static struct millpond *warm(const char *path) {
         millpond_incr(pond, keys[WARM + MOST - 1], KEY_BYTES, 1, &create, &number);
         do_mget(pond, 0);
         do_miss(pond, i);
+        do_fetch(pond, i);
     }
     millpond_delete(pond, keys[WARM + MOST - 1], KEY_BYTES);
     return pond;
@@ -109,7 +122,7 @@ int main(int argc, char **argv) {
     char *end = NULL, folder[256], path[300];
     unsigned long count = kind ? strtoul(argv[2], &end, 10) : 0;
     if (!kind || *end || end == argv[2] || count > MOST) {
-        fprintf(stderr, "usage: millpond-budget hit|miss|new|overwrite|incr|delete|mget COUNT, at most %d\n", MOST);
+        fprintf(stderr, "usage: millpond-budget hit|miss|new|overwrite|incr|delete|mget|fetch COUNT, at most %d\n", MOST);
         return 2;
     }
     const char *tmp = getenv("TMPDIR");
