@@ -66,14 +66,51 @@ static struct fact fresh_value(struct ledger *ledger, uint32_t key, uint32_t byt
 }
 
 void ledger_set(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms) {
+    ledger_set_grace(ledger, pond, key, bytes, ttl_ms, 0);
+}
+
+void ledger_set_grace(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms, uint64_t grace_ms) {
     char text[512];
-    struct millpond_set options = {.ttl_ms = ttl_ms};
+    struct millpond_set options = {.ttl_ms = ttl_ms, .grace_ms = grace_ms};
     ledger_spell(ledger, key, text);
     struct record *record = begin(ledger, key, fresh_value(ledger, key, bytes, ttl_ms));
     int result = millpond_set_ex(pond, text, record->key_bytes, buffer, bytes, &options);
     CHECK(result == MILLPOND_OK, "setting key %u to %u bytes: %s", key, bytes, millpond_strerror(result));
     record->next.version = options.version;
     done(record);
+}
+
+static int give_buffer(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
+    const uint32_t *bytes = arg;
+    (void)key, (void)key_bytes;
+    if (*bytes == 0) return MILLPOND_MISS;
+    load->value = buffer;
+    load->value_bytes = *bytes;
+    return MILLPOND_OK;
+}
+
+void ledger_fetch(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms) {
+    static unsigned char copy[LEDGER_VALUE_MAX];
+    char text[512];
+    size_t copied = 0;
+    struct millpond_fetch options = {.ttl_ms = ttl_ms};
+    struct millpond_fetched how;
+    ledger_spell(ledger, key, text);
+    struct record *record = begin(ledger, key, fresh_value(ledger, key, bytes, ttl_ms));
+    int result = millpond_fetch(pond, text, record->key_bytes, give_buffer, &bytes, &options, copy, sizeof copy, &copied, &how);
+    CHECK(result == MILLPOND_OK && how.how == MILLPOND_HOW_LOADED, "fetching key %u: %s (%u)", key, millpond_strerror(result), how.how);
+    CHECK(copied == bytes && memcmp(copy, buffer, bytes) == 0, "fetching key %u gave another value", key);
+    done(record);
+}
+
+void ledger_fetch_nothing(struct ledger *ledger, struct millpond *pond, uint32_t key, uint64_t negative_ttl_ms) {
+    char text[512];
+    uint32_t nothing = 0;
+    struct millpond_fetch options = {.negative_ttl_ms = negative_ttl_ms, .flags = MILLPOND_FETCH_FRESH};
+    ledger_spell(ledger, key, text);
+    if (negative_ttl_ms) ledger->lingering = 1;
+    int result = millpond_fetch(pond, text, ledger->records[key].key_bytes, give_buffer, &nothing, &options, NULL, 0, NULL, NULL);
+    CHECK(result == MILLPOND_MISS, "fetching key %u, which is nowhere: %s", key, millpond_strerror(result));
 }
 
 void ledger_set_when(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, enum millpond_when when) {

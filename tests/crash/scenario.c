@@ -4,6 +4,7 @@
 
 #include "scenario.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,6 +297,82 @@ static void snapshot_after_a_death(struct ledger *ledger, struct millpond *pond)
         if (ledger->records[key].pending) keys[n++] = key;
     CHECK(n > 20, "only %u keys are pending", n);
     require_snapshot(ledger, pond, keys, n);
+
+/* ---- single flight ---- */
+
+/* The last key's value is stale when the clock has moved on. */
+static void a_few_and_a_stale_one(struct ledger *ledger, struct millpond *pond) {
+    a_few(ledger, pond);
+    ledger_set_grace(ledger, pond, ledger_key(ledger, 12), 100, HOUR_MS, 100 * HOUR_MS);
+}
+
+struct leading {
+    struct millpond *pond;
+    char text[512];
+    struct millpond_lease lease;
+    uint64_t waits;
+};
+
+/* Ends its thread instead of returning, as soon as somebody waits for it. */
+static int end_when_awaited(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
+    const struct leading *l = arg;
+    (void)key, (void)key_bytes, (void)load;
+    for (int i = 0; i < 5000 && stats_of(l->pond).flight_waits == l->waits; i++) support_sleep_ms(1);
+    support_sleep_ms(3);
+    pthread_exit(NULL);
+}
+
+static void *lead_and_end(void *arg) {
+    struct leading *l = arg;
+    millpond_fetch(l->pond, l->text, 12, end_when_awaited, l, NULL, NULL, 0, NULL, NULL);
+    return NULL;
+}
+
+static void *lease_and_end(void *arg) {
+    struct leading *l = arg;
+    int result = millpond_lease_acquire(l->pond, l->text, 12, NULL, NULL, 0, NULL, &l->lease);
+    CHECK(result == MILLPOND_MISS && l->lease.state == MILLPOND_LEASE_WON, "a lease: %s", millpond_strerror(result));
+    return NULL;
+}
+
+static struct leading leading_of(struct ledger *ledger, struct millpond *pond, uint32_t key) {
+    struct leading l = {.pond = pond, .waits = stats_of(pond).flight_waits};
+    ledger_spell(ledger, key, l.text);
+    return l;
+}
+
+static void fetch_all_ways(struct ledger *ledger, struct millpond *pond) {
+    uint32_t stale = ledger->count - 1;
+    ledger_fetch(ledger, pond, ABSENT, 100, HOUR_MS);
+    ledger_fetch_nothing(ledger, pond, ledger_key(ledger, 12), HOUR_MS);
+    ledger_fetch_nothing(ledger, pond, stale, 0);
+    ledger_fetch(ledger, pond, stale, 90, 0);
+}
+
+/* Leaders that end: a thread's flight is inherited, a thread's lease taken over. */
+static void fetch_behind_the_dead(struct ledger *ledger, struct millpond *pond) {
+    pthread_t thread;
+    struct leading l = leading_of(ledger, pond, ledger_key(ledger, 12));
+    uint64_t flights = stats_of(pond).flights;
+    CHECK(pthread_create(&thread, NULL, lead_and_end, &l) == 0, "a thread");
+    for (int i = 0; i < 5000 && stats_of(pond).flights == flights; i++) support_sleep_ms(1);
+    ledger_fetch(ledger, pond, ledger->count - 1, 100, 0);
+    CHECK(pthread_join(thread, NULL) == 0, "joining");
+    l = leading_of(ledger, pond, ledger_key(ledger, 12));
+    CHECK(pthread_create(&thread, NULL, lease_and_end, &l) == 0 && pthread_join(thread, NULL) == 0, "a thread");
+    ledger_fetch(ledger, pond, ledger->count - 1, 100, 0);
+    CHECK(millpond_lease_fill(pond, &l.lease, l.text, 12, "late", 4, NULL) == MILLPOND_CHANGED, "a lease that was taken over");
+}
+
+static void change_what_is_loaded(struct ledger *ledger, struct millpond *pond) {
+    struct leading l = leading_of(ledger, pond, ABSENT);
+    lease_and_end(&l);
+    ledger_set(ledger, pond, ABSENT, 80, 0);
+    CHECK(millpond_lease_fill(pond, &l.lease, l.text, 12, "late", 4, NULL) == MILLPOND_CHANGED, "a fill behind a set");
+    ledger_delete(ledger, pond, ABSENT);
+    lease_and_end(&l);
+    ledger_clear(ledger, pond);
+    CHECK(millpond_lease_fill(pond, &l.lease, l.text, 12, "late", 4, NULL) == MILLPOND_CHANGED, "a fill behind a clear");
 }
 
 const struct scenario scenarios[] = {
@@ -332,6 +409,12 @@ const struct scenario scenarios[] = {
     {"transactions after a death", .size_bytes = 512 << 10, .shards = 4, .prepare = both_shards, .act = transact_after_a_death},
     {"snapshot after a death", .size_bytes = 512 << 10, .shards = 4, .prepare = both_shards, .act = snapshot_after_a_death},
     {"snapshot", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = snapshots},
+
+    {"fetch", .clock_ms = 2 * HOUR_MS, .prepare = a_few_and_a_stale_one, .act = fetch_all_ways},
+    {"fetch behind the dead", .prepare = a_few, .act = fetch_behind_the_dead},
+    {"fetch for several namespaces", .flags = MILLPOND_NAMESPACES, .clock_ms = 2 * HOUR_MS, .prepare = a_few_and_a_stale_one,
+     .act = fetch_all_ways},
+    {"change what is being loaded", .prepare = a_few, .act = change_what_is_loaded},
     {"clear", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = clear},
     {"sync, then set", .size_bytes = 256 << 10, .shards = 2, .prepare = both_shards, .act = sync_and_set},
     {"set after a sync", .size_bytes = 256 << 10, .shards = 2, .prepare = synced, .act = sync_and_set},

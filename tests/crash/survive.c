@@ -126,6 +126,10 @@ static void change_unfinished(const struct survival *s, struct millpond *pond) {
         if (ledger->records[unfinished[i]].now.kind != FACT_ABSENT) ledger_delete(ledger, pond, unfinished[i]);
     ledger_audit(ledger, pond, true);
     ledger_settle(ledger, pond);
+    for (uint32_t i = 0; i < n; i++) /* and nobody waits for the dead to load it */
+        if (ledger->records[unfinished[i]].now.kind == FACT_ABSENT) ledger_fetch(ledger, pond, unfinished[i], 70 + i, 0);
+    ledger_audit(ledger, pond, true);
+    ledger_settle(ledger, pond);
 }
 
 static void work(const struct survival *s, struct millpond *pond) {
