@@ -39,7 +39,7 @@ class Dumps(PondCase):
 
 class RoundTrips(Dumps):
     def test_keys_values_times_and_counters(self):
-        pond = self.create(size="4M")
+        pond = self.create(size="8M")
         content = {b"plain": b"value", b"\x00\xff\n\\": bytes(range(256)), b"empty": b"", b"k" * 60000: b"long key",
                    b"large": os.urandom(200000)}
         for key, value in content.items():
