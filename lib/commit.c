@@ -20,6 +20,7 @@
 #include "crashpoint.h"
 #include "enter.h"
 #include "expire.h"
+#include "flight.h"
 #include "large.h"
 #include "publish.h"
 #include "recycle.h"
@@ -125,6 +126,7 @@ static int write_item(const struct pond_ref *ref, struct pond_txn_item *item) {
     if (!(item->kind & (POND_TXN_PUT | POND_TXN_REMOVE))) return 1;
     pond_publish_find(ref, &place, &item->key, &old);
     if (item->kind & POND_TXN_REMOVE) {
+        pond_flight_change(ref, &place); /* also of a key that is absent: what is loaded now may be what was removed */
         if (old.found) pond_redo_add(ref, POND_REDO_REMOVE, item->key.hash, old.where);
         return 1;
     }

@@ -18,15 +18,9 @@
 /* Set while the thread is inside a writing call: a signal handler that calls in must get an answer, not wait for itself. */
 static __thread volatile int inside __attribute__((tls_model("initial-exec")));
 
-static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
-    int waited;
-    *ref = pond_ref_of(map, shard);
-    if (POND_UNLIKELY(map->gate != NULL) && !pond_gate_enter(map->gate, shard, timeout_ms)) {
-        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
-        return MILLPOND_ERR_BUSY;
-    }
-    enum pond_lock_result got = pond_lock_acquire(&ref->shard->mutex, timeout_ms, &waited);
-    if (POND_UNLIKELY(map->gate != NULL) && got >= POND_LOCK_BUSY) pond_gate_leave(map->gate, shard);
+/* The lock was not simply free. */
+static int not_held(const struct pond_ref *ref, enum pond_lock_result got) {
+    if (POND_UNLIKELY(ref->map->gate != NULL) && got >= POND_LOCK_BUSY) pond_gate_leave(ref->map->gate, ref->number);
     if (got == POND_LOCK_BUSY) {
         pond_add_64(&ref->shard->counters.lock_timeouts, 1);
         return MILLPOND_ERR_BUSY;
@@ -37,7 +31,19 @@ static int take_mutex(struct pond_map *map, uint32_t shard, uint32_t timeout_ms,
         POND_CRASHPOINT("write.recovered");
         pond_lock_consistent(&ref->shard->mutex);
     }
-    if (waited) pond_bump_64(&ref->shard->counters.lock_waits, 1);
+    return MILLPOND_OK;
+}
+
+static inline int take_mutex(const struct pond_ref *ref, uint32_t timeout_ms) {
+    int waited;
+    if (POND_UNLIKELY(ref->map->gate != NULL) && !pond_gate_enter(ref->map->gate, ref->number, timeout_ms)) {
+        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
+        return MILLPOND_ERR_BUSY;
+    }
+    enum pond_lock_result got = pond_lock_acquire(&ref->shard->mutex, timeout_ms, &waited);
+    int result = POND_LIKELY(got == POND_LOCK_HELD) ? MILLPOND_OK : not_held(ref, got);
+    if (POND_UNLIKELY(result != MILLPOND_OK)) return result;
+    if (POND_UNLIKELY(waited)) pond_bump_64(&ref->shard->counters.lock_waits, 1);
     POND_CRASHPOINT("write.locked");
     return MILLPOND_OK;
 }
@@ -60,16 +66,21 @@ static void spoil(struct pond_map *map) {
     if (POND_UNLIKELY(pond_load_32(&map->living->clean) != 0)) pond_write_spoil_now(map);
 }
 
-int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
-    if (POND_UNLIKELY(map->refusal != MILLPOND_OK)) return map->refusal;
+int pond_write_enter_at(const struct pond_ref *ref, uint32_t timeout_ms) {
+    if (POND_UNLIKELY(ref->map->refusal != MILLPOND_OK)) return ref->map->refusal;
     if (POND_UNLIKELY(inside)) return MILLPOND_ERR_REENTERED;
     inside = 1;
-    int result = take_mutex(map, shard, timeout_ms, ref);
+    int result = take_mutex(ref, timeout_ms);
     if (POND_UNLIKELY(result != MILLPOND_OK))
         inside = 0;
     else
-        spoil(map);
+        spoil(ref->map);
     return result;
+}
+
+int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref) {
+    *ref = pond_ref_of(map, shard);
+    return pond_write_enter_at(ref, timeout_ms);
 }
 
 void pond_write_leave(const struct pond_ref *ref) {
@@ -92,7 +103,8 @@ int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
     if (inside) return MILLPOND_ERR_REENTERED;
     inside = 1;
     for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
-        int result = take_mutex(map, i, timeout_ms, &ref);
+        ref = pond_ref_of(map, i);
+        int result = take_mutex(&ref, timeout_ms);
         if (result == MILLPOND_OK) continue;
         give_from(map, i);
         inside = 0;

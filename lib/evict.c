@@ -98,12 +98,12 @@ void pond_ghost_add(const struct pond_ref *ref, uint64_t hash) {
 
 void pond_ghost_prefetch(const struct pond_ref *ref, uint64_t hash) {
     uint16_t print;
-    if (pond_load_64(&ref->shard->counters.evictions)) __builtin_prefetch(ghost_bucket(ref, hash, &print));
+    __builtin_prefetch(ghost_bucket(ref, hash, &print));
 }
 
 int pond_ghost_take(const struct pond_ref *ref, uint64_t hash) {
     uint16_t print;
-    if (ref->shard->counters.evictions == 0) return 0; /* nobody has left yet: spare the cache miss */
+    if (!pond_ghost_any(ref)) return 0;
     struct pond_ghost_bucket *bucket = ghost_bucket(ref, hash, &print);
     for (unsigned i = 0, n = ways(ref); i < n; i++) {
         if (bucket->print[i] != print) continue;

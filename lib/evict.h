@@ -4,6 +4,7 @@
 
 /* The policy: S3-FIFO over segments (Yang et al., SOSP '23). Which segment leaves, and who has left not long ago. */
 
+#include "atomic.h"
 #include "shard.h"
 
 /* Below this counter an entry of the small queue leaves; from it on, it goes to the main queue. */
@@ -19,6 +20,9 @@
 uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms, int *pack);
 
 /* Remembers a key that leaves; asks whether one left not long ago, and forgets it. */
+static inline int pond_ghost_any(const struct pond_ref *ref) {
+    return pond_load_64(&ref->shard->counters.evictions) != 0; /* nobody has left yet: spare the cache miss */
+}
 void pond_ghost_add(const struct pond_ref *ref, uint64_t hash);
 void pond_ghost_prefetch(const struct pond_ref *ref, uint64_t hash);
 int pond_ghost_take(const struct pond_ref *ref, uint64_t hash);

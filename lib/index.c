@@ -31,22 +31,7 @@
 static uint64_t *slot_of(const struct pond_ref *ref, uint32_t bucket, uint32_t slot) { return &ref->buckets[bucket].slot[slot]; }
 
 /* ORDER version-raise (writer): after the slot's change, before the old bytes are reused. Pairs with (reader) in pond_read_valid(). */
-static void raise_version(const struct pond_ref *ref, uint32_t bucket) {
-    uint32_t *version = &ref->buckets[bucket].version;
-    pond_store_release_32(version, pond_load_32(version) + 1);
-}
-
-int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, struct pond_cursor *cursor, struct pond_spot *spot) {
-    while (cursor->home | cursor->other) {
-        unsigned *left = cursor->home ? &cursor->home : &cursor->other;
-        spot->bucket = left == &cursor->home ? place->home : place->other;
-        spot->slot = (uint32_t)__builtin_ctz(*left);
-        *left &= *left - 1;
-        spot->word = pond_load_64(slot_of(ref, spot->bucket, spot->slot));
-        if (pond_where_valid(ref->g, pond_slot_where(spot->word))) return 1;
-    }
-    return 0;
-}
+static void raise_version(struct pond_bucket *bucket) { pond_store_release_32(&bucket->version, pond_load_32(&bucket->version) + 1); }
 
 int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, struct pond_spot *spot) {
     struct pond_cursor cursor = pond_index_cursor(ref, place);
@@ -55,12 +40,14 @@ int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *p
     return 0;
 }
 
+/* The first of them. An empty slot has an upper half of 0, and so has one whose tag happens to be 0. */
 static int empty_slot(const struct pond_ref *ref, uint32_t bucket, struct pond_spot *spot) {
-    for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++)
-        if (pond_load_64(slot_of(ref, bucket, i)) == 0) {
-            *spot = (struct pond_spot){bucket, i, 0};
-            return 1;
-        }
+    for (unsigned mask = pond_candidates(&ref->buckets[bucket], 0); mask; mask &= mask - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(mask);
+        if (pond_load_64(slot_of(ref, bucket, i)) != 0) continue;
+        *spot = (struct pond_spot){bucket, i, 0};
+        return 1;
+    }
     return 0;
 }
 
@@ -84,17 +71,21 @@ static void set_spill(const struct pond_ref *ref, uint32_t bucket, uint32_t spil
     pond_store_release_16(&ref->buckets[bucket].spill, (uint16_t)spill);
 }
 
-/* I1 to I5. */
-static void change(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t word, uint64_t items, uint64_t bytes) {
+enum change { INSERT, SWING, REMOVE };
+
+/* I1 to I5. Compiled for each kind apart: what a kind does not do costs it nothing. */
+static inline __attribute__((always_inline)) void change(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t word,
+                                                         uint64_t bytes, enum change kind) {
     struct pond_intent *intent = intent_open(ref);
-    uint64_t away = (spot->word | word) & POND_SLOT_AWAY;
-    int inserted = spot->word == 0, removed = word == 0;
-    uint32_t home = POND_NO_BUCKET, spill = 0;
-    if (away && (inserted || removed)) {
+    struct pond_bucket *bucket = &ref->buckets[spot->bucket];
+    uint64_t items = ref->shard->items + (kind == INSERT ? 1 : kind == REMOVE ? UINT64_MAX : 0);
+    uint32_t home = POND_NO_BUCKET, spill = 0, spill_after = 0;
+    bytes += ref->shard->bytes;
+    if (POND_UNLIKELY(kind != SWING && (spot->word | word) & POND_SLOT_AWAY)) {
         home = pond_other_bucket(ref->g, spot->bucket, pond_slot_tag(spot->word | word));
         spill = ref->buckets[home].spill;
+        spill_after = kind == INSERT ? (spill < UINT16_MAX ? spill + 1 : spill) : spill > 0 && spill < UINT16_MAX ? spill - 1 : spill;
     }
-    uint32_t spill_after = inserted ? (spill < UINT16_MAX ? spill + 1 : spill) : spill > 0 && spill < UINT16_MAX ? spill - 1 : spill;
     intent->bucket[0] = spot->bucket;
     intent->slot[0] = spot->slot;
     intent->before = spot->word;
@@ -102,20 +93,20 @@ static void change(const struct pond_ref *ref, const struct pond_spot *spot, uin
     intent->spill_bucket = home;
     intent->spill_before = spill;
     intent->spill_after = spill_after;
-    intent->items = ref->shard->items + items;
-    intent->bytes = ref->shard->bytes + bytes;
+    intent->items = items;
+    intent->bytes = bytes;
     intent_set(intent, POND_INTENT_SWING);
     POND_CRASHPOINT("index.intent");
-    if (inserted && home != POND_NO_BUCKET) set_spill(ref, home, spill_after);
+    if (kind == INSERT && POND_UNLIKELY(home != POND_NO_BUCKET)) set_spill(ref, home, spill_after);
     POND_CRASHPOINT("index.spill_raised");
     /* ORDER slot-publish (writer): the entry's bytes before the slot that names them. Pairs with (reader) in pond_read_slot(). */
-    pond_store_release_64(slot_of(ref, spot->bucket, spot->slot), word);
+    pond_store_release_64(&bucket->slot[spot->slot], word);
     POND_CRASHPOINT("index.slot_stored");
-    raise_version(ref, spot->bucket);
+    raise_version(bucket);
     POND_CRASHPOINT("index.version_raised");
-    set_counts(ref, intent->items, intent->bytes);
+    set_counts(ref, items, bytes);
     POND_CRASHPOINT("index.counted");
-    if (removed && home != POND_NO_BUCKET) set_spill(ref, home, spill_after);
+    if (kind == REMOVE && POND_UNLIKELY(home != POND_NO_BUCKET)) set_spill(ref, home, spill_after);
     intent_clear(intent);
     POND_CRASHPOINT("index.changed");
 }
@@ -124,16 +115,14 @@ void pond_index_insert(const struct pond_ref *ref, const struct pond_place *plac
                        uint64_t bytes) {
     struct pond_spot empty = {spot->bucket, spot->slot, 0};
     pond_hits_set(&ref->buckets[spot->bucket], spot->slot, 0);
-    change(ref, &empty, pond_slot_make(place->tag, spot->bucket != place->home, where), 1, bytes);
+    change(ref, &empty, pond_slot_make(place->tag, spot->bucket != place->home, where), bytes, INSERT);
 }
 
 void pond_index_swing(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, uint64_t bytes) {
-    change(ref, spot, (spot->word & ~UINT64_C(0xffffffff)) | where, 0, bytes);
+    change(ref, spot, (spot->word & ~UINT64_C(0xffffffff)) | where, bytes, SWING);
 }
 
-void pond_index_remove(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t bytes) {
-    change(ref, spot, 0, UINT64_MAX, bytes);
-}
+void pond_index_remove(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t bytes) { change(ref, spot, 0, bytes, REMOVE); }
 
 void pond_index_counter_begin(const struct pond_ref *ref, uint32_t where) {
     struct pond_intent *intent = intent_open(ref);
@@ -177,13 +166,13 @@ static void move(const struct pond_ref *ref, const struct pond_spot *from, const
     POND_CRASHPOINT("move.spill_raised");
     pond_store_release_64(slot_of(ref, to->bucket, to->slot), word);
     POND_CRASHPOINT("move.stored");
-    raise_version(ref, home);
+    raise_version(&ref->buckets[home]);
     POND_CRASHPOINT("move.home_raised");
     log_move(ref, to->bucket);
     POND_CRASHPOINT("move.logged");
     pond_store_release_64(slot_of(ref, from->bucket, from->slot), 0);
     POND_CRASHPOINT("move.cleared");
-    raise_version(ref, from->bucket);
+    raise_version(&ref->buckets[from->bucket]);
     POND_CRASHPOINT("move.raised");
     if (!leaves_home) set_spill(ref, home, spill_after);
     intent_clear(intent);
@@ -223,7 +212,7 @@ void pond_index_clear(const struct pond_ref *ref) {
     for (uint32_t b = 0; b < ref->g->bucket_count; b++) {
         for (uint32_t i = 0; i < POND_BUCKET_SLOTS; i++)
             if (pond_load_64(slot_of(ref, b, i)) != 0) pond_store_64(slot_of(ref, b, i), 0);
-        raise_version(ref, b);
+        raise_version(&ref->buckets[b]);
         set_spill(ref, b, 0);
         if (b == ref->g->bucket_count / 2) POND_CRASHPOINT("clear.half");
     }
@@ -245,7 +234,7 @@ static int intent_sane(const struct pond_ref *ref, const struct pond_intent *int
 
 static void recover_swing(const struct pond_ref *ref, const struct pond_intent *intent) {
     int done = pond_load_64(slot_of(ref, intent->bucket[0], intent->slot[0])) == intent->after;
-    raise_version(ref, intent->bucket[0]);
+    raise_version(&ref->buckets[intent->bucket[0]]);
     POND_CRASHPOINT("recover.raised");
     if (done) set_counts(ref, intent->items, intent->bytes);
     if (intent->spill_bucket != POND_NO_BUCKET) set_spill(ref, intent->spill_bucket, done ? intent->spill_after : intent->spill_before);
@@ -254,14 +243,14 @@ static void recover_swing(const struct pond_ref *ref, const struct pond_intent *
 /* The entry is at the old place, at both, or at the new one: it ends at exactly one. */
 static void recover_move(const struct pond_ref *ref, const struct pond_intent *intent) {
     int arrived = pond_load_64(slot_of(ref, intent->bucket[1], intent->slot[1])) == intent->after;
-    raise_version(ref, intent->bucket[0]);
-    raise_version(ref, intent->bucket[1]);
+    raise_version(&ref->buckets[intent->bucket[0]]);
+    raise_version(&ref->buckets[intent->bucket[1]]);
     POND_CRASHPOINT("recover.move_raised");
     if (arrived) {
         log_move(ref, intent->bucket[1]);
         pond_store_release_64(slot_of(ref, intent->bucket[0], intent->slot[0]), 0);
         POND_CRASHPOINT("recover.move_cleared");
-        raise_version(ref, intent->bucket[0]);
+        raise_version(&ref->buckets[intent->bucket[0]]);
     }
     set_spill(ref, intent->spill_bucket, arrived ? intent->spill_after : intent->spill_before);
 }

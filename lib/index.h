@@ -70,7 +70,18 @@ static inline struct pond_cursor pond_index_cursor(const struct pond_ref *ref, c
     return c;
 }
 /* The next of them that points into a segment. 1, or 0 when there is none left. */
-int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, struct pond_cursor *cursor, struct pond_spot *spot);
+static inline int pond_index_next(const struct pond_ref *ref, const struct pond_place *place, struct pond_cursor *cursor,
+                                  struct pond_spot *spot) {
+    while (cursor->home | cursor->other) {
+        unsigned *left = POND_LIKELY(cursor->home) ? &cursor->home : &cursor->other;
+        spot->bucket = left == &cursor->home ? place->home : place->other;
+        spot->slot = (uint32_t)__builtin_ctz(*left);
+        *left &= *left - 1;
+        spot->word = pond_load_64(&ref->buckets[spot->bucket].slot[spot->slot]);
+        if (pond_where_valid(ref->g, pond_slot_where(spot->word))) return 1;
+    }
+    return 0;
+}
 
 /* The slot that points to `where`, if any does, for a key with this place. */
 int pond_index_find_where(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, struct pond_spot *spot);

@@ -59,10 +59,7 @@ static enum pond_lock_result result_of(int failed) {
 
 enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex) { return result_of(pthread_mutex_trylock(mutex)); }
 
-enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited) {
-    enum pond_lock_result result = pond_lock_try(mutex);
-    *waited = result == POND_LOCK_BUSY;
-    if (result != POND_LOCK_BUSY || timeout_ms == 0) return result;
+static enum pond_lock_result wait_for(pthread_mutex_t *mutex, uint32_t timeout_ms) {
     struct timespec deadline;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += (time_t)(timeout_ms / 1000);
@@ -73,6 +70,7 @@ enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout
     }
 #ifdef MILLPOND_TSAN
     /* ThreadSanitizer does not know clocklock: it would not see who got the lock. */
+    enum pond_lock_result result;
     struct timespec now, pause = {0, 100000};
     while ((result = pond_lock_try(mutex)) == POND_LOCK_BUSY) {
         clock_gettime(CLOCK_MONOTONIC, &now);
@@ -83,6 +81,15 @@ enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout
 #else
     return result_of(pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &deadline));
 #endif
+}
+
+enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited) {
+    *waited = 0;
+    int failed = pthread_mutex_trylock(mutex);
+    if (POND_LIKELY(failed == 0)) return POND_LOCK_HELD;
+    enum pond_lock_result result = result_of(failed);
+    *waited = result == POND_LOCK_BUSY;
+    return *waited && timeout_ms != 0 ? wait_for(mutex, timeout_ms) : result;
 }
 
 void pond_lock_consistent(pthread_mutex_t *mutex) { pthread_mutex_consistent(mutex); }

@@ -34,7 +34,7 @@ uint32_t pond_publish_queue(const struct pond_ref *ref, const struct pond_old *o
 }
 
 int pond_publish_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key) {
-    if (!pond_room_find_any(ref, room, units, fresh_key)) return 0;
+    if (!pond_room_find(ref, room, units, fresh_key)) return 0;
     if (!room->appended) pond_bump_64(&ref->shard->counters.hole_hits, 1);
     return 1;
 }

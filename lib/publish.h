@@ -29,7 +29,7 @@ static inline void pond_publish_find(const struct pond_ref *ref, const struct po
         old->at = pond_ref_at(ref, old->where);
         if (!pond_entry_decode(old->at, pond_units_left(ref->g, old->where), &old->d)) continue;
         if (old->d.key_bytes != key->count || old->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) continue;
-        if (memcmp(old->at + old->d.key_off, key->bytes, key->count) != 0) continue;
+        if (!pond_same_bytes(old->at + old->d.key_off, key->bytes, key->count)) continue;
         old->found = 1;
         old->alive = !(old->d.flags & POND_ENTRY_TTL) || !pond_entry_expired(&old->d, pond_clock_write(ref->map));
         return;

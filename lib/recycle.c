@@ -161,7 +161,7 @@ static uint64_t ttl_left(uint64_t expiry_word, uint64_t now_ms) {
 static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, const struct pond_content *content, uint64_t now_ms) {
     uint64_t left = content->flags & POND_ENTRY_TTL ? ttl_left(content->expiry, now_ms) : 0;
     struct pond_room room = {.queue = queue, .ttl_class = pond_ttl_class(ref->g, left)};
-    if (!pond_room_find_any(ref, &room, pond_entry_units(content), 0)) return 0;
+    if (!pond_room_find(ref, &room, pond_entry_units(content), 0)) return 0;
     pond_room_put(ref, &room, content);
     return room.where;
 }
@@ -484,7 +484,7 @@ static void note_step(const struct pond_ref *ref, const struct walker *w) {
 
 int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
     struct pond_shard *shard = ref->shard;
-    if (POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0 && shard->items < ref->g->items_high)) return 0;
+    if (pond_recycle_idle(ref)) return 0;
     uint64_t now_ms = pond_clock_read(ref->map);
     uint32_t victim = walking(ref);
     if (victim == 0) victim = begin(ref, now_ms);

@@ -8,6 +8,12 @@
 #include "index.h"
 #include "segment.h"
 
+/* Nothing is being recycled, and there is no need to. */
+static inline int pond_recycle_idle(const struct pond_ref *ref) {
+    const struct pond_shard *shard = ref->shard;
+    return POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0 && shard->items < ref->g->items_high);
+}
+
 /* One instalment, for a write of `units`: examines a bounded number of entries if free segments run low. 1 when it did: what the caller has
  * found in the index may be gone. */
 int pond_recycle_step(const struct pond_ref *ref, uint64_t units);

@@ -13,13 +13,21 @@ struct pond_room {
     int appended;              /* at a tail, not yet committed */
 };
 
-/* A hole alone; a hole or a tail. only_young: no hole that will be recycled soon. 1, or 0 when there is none: nothing is recycled here. */
+/* A hole alone. only_young: none that will be recycled soon. 1, or 0 when there is none: nothing is recycled here. */
 int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
-int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
-/* The same, or else the tail of any open segment. */
-int pond_room_find_any(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
+/* A hole, or the tail of the queue's open segment, or a segment to open, or else the tail of any open segment. */
+int pond_room_search(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
+static inline int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young) {
+    if (pond_hole_any(ref, room->queue, units)) return pond_room_search(ref, room, units, only_young);
+    room->appended = 1;
+    room->units = units;
+    room->where = pond_segment_tail_place(ref, room->queue, room->ttl_class, units);
+    return POND_LIKELY(room->where != 0) || pond_room_search(ref, room, units, only_young);
+}
 
 /* Writes the entry there. No slot names it yet. */
 void pond_room_put(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content);
+/* The same for an entry whose bytes are there already. */
+void pond_room_commit(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content);
 
 #endif

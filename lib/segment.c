@@ -23,8 +23,7 @@
 
 #include <string.h>
 
-#define HOLE_TRIES      8
-#define HOLE_CLASSES_UP 2u
+#define HOLE_TRIES 8
 
 /* ---- lists ---- */
 
@@ -179,19 +178,16 @@ void pond_segment_seal(const struct pond_ref *ref, uint32_t segment) {
 }
 
 uint32_t pond_segment_append(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units) {
+    uint32_t place = pond_segment_tail_place(ref, queue, ttl_class, units);
+    if (POND_LIKELY(place != 0)) return place;
     struct pond_segment *s = open_segment(ref, queue, ttl_class);
-    uint32_t tail = s ? pond_segment_tail(ref->g, s) : 0; /* loaded once: it is data from the file */
-    if (s && ref->g->segment_units - tail < units) {
+    if (s) {
         if (ref->shard->free_head == 0) return 0; /* rather a smaller entry here later than a sealed segment now */
         pond_segment_seal(ref, (uint32_t)(s - ref->table));
-        s = NULL;
     }
-    if (!s) {
-        s = open_fresh(ref, queue, ttl_class);
-        tail = 0;
-    }
+    s = open_fresh(ref, queue, ttl_class);
     if (!s || units > ref->g->segment_units) return 0;
-    return pond_segment_start(ref->g, (uint32_t)(s - ref->table)) + tail;
+    return pond_segment_start(ref->g, (uint32_t)(s - ref->table));
 }
 
 uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue, uint32_t units) {
@@ -200,28 +196,6 @@ uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue
         if (pond_segment_open_room(ref, q, k) >= units) return pond_segment_append(ref, q, k, units);
     }
     return 0;
-}
-
-void pond_segment_commit(const struct pond_ref *ref, uint32_t where, uint32_t units) {
-    uint32_t segment = pond_segment_of(ref->g, where);
-    POND_CRASHPOINT("segment.uncommitted");
-    pond_store_release_32(&ref->table[segment].tail_units, where - pond_segment_start(ref->g, segment) + units);
-    POND_CRASHPOINT("segment.committed");
-}
-
-void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64_t expiry_ms) {
-    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
-    if (expiry_ms == 0) expiry_ms = UINT64_MAX;
-    if (s->expiry_max_ms < expiry_ms) s->expiry_max_ms = expiry_ms;
-}
-
-void pond_segment_live(const struct pond_ref *ref, uint32_t where, uint32_t units) {
-    ref->table[pond_segment_of(ref->g, where)].live_units += units;
-}
-
-void pond_segment_dead(const struct pond_ref *ref, uint32_t where, uint32_t units) {
-    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
-    s->live_units = s->live_units > units ? s->live_units - units : 0;
 }
 
 /* ---- leaving ---- */
@@ -276,13 +250,6 @@ int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment) {
 
 /* ---- holes ---- */
 
-static uint32_t hole_class(uint32_t units) {
-    if (units < 16) return units;
-    uint32_t octave = 31u - (uint32_t)__builtin_clz(units);
-    uint32_t at = 16 + (octave - 4) * 8 + (units >> (octave - 3) & 7u);
-    return at < POND_HOLE_CLASSES ? at : POND_HOLE_CLASSES - 1;
-}
-
 /* The hole at `where` if it is one of this generation, else NULL. *units receives its size, as it was checked. */
 static struct pond_hole *hole_of(const struct pond_ref *ref, uint32_t where, uint32_t *units) {
     if (!pond_where_valid(ref->g, where)) return NULL;
@@ -304,7 +271,7 @@ void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
     uint32_t queue = pond_segment_queue(s);
     struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
     uint32_t units = pond_word_units(pond_load_64(&hole->word));
-    uint32_t *head = &ref->shard->hole_head[queue][hole_class(units)];
+    uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(units)];
     struct pond_hole *first = hole_at(ref, *head);
     /* ORDER hole-link (writer): these bytes are reused now; the version of the bucket that named them was raised before. See byte-reuse.
      * Pairs with (reader) in pond_read_valid(); tag hole-link stands in pond_hole_take too: there the bytes become an entry again. */
@@ -325,7 +292,7 @@ void pond_hole_unlink(const struct pond_ref *ref, uint32_t where) {
     struct pond_hole *hole = hole_at(ref, where);
     if (!hole) return;
     uint32_t queue = pond_segment_queue(&ref->table[pond_segment_of(ref->g, where)]);
-    uint32_t *head = &ref->shard->hole_head[queue][hole_class(pond_word_units(hole->word))];
+    uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(pond_word_units(hole->word))];
     struct pond_hole *next = hole_at(ref, hole->next), *prev = hole_at(ref, hole->prev);
     if (*head == where) *head = next ? hole->next : 0;
     if (prev && prev->next == where) pond_store_32(&prev->next, next ? hole->next : 0);
@@ -347,8 +314,8 @@ static int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t where, 
 
 uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young,
                         uint32_t *allotted) {
-    uint32_t first = hole_class(units);
-    for (uint32_t k = first; k <= first + HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
+    uint32_t first = pond_hole_class(units);
+    for (uint32_t k = first; k <= first + POND_HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
         uint32_t where = ref->shard->hole_head[queue][k];
         if (where == 0) continue;
         for (int tries = k == first ? HOLE_TRIES : 1; tries > 0; tries--) {

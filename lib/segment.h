@@ -6,6 +6,7 @@
  * shard's mutex. A segment is named by its index; next, prev, heads and open[] hold index + 1, 0 for none. */
 
 #include "atomic.h"
+#include "crashpoint.h"
 #include "shard.h"
 
 #if UINTPTR_MAX < UINT64_MAX
@@ -47,19 +48,45 @@ void pond_segment_rebuild(const struct pond_ref *ref);
 /* Units that fit into the open segment of a queue and TTL class; 0 when none is open. */
 uint32_t pond_segment_open_room(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class);
 
+/* The place for `units` at the tail of the open segment of a queue and class; 0 when none is open or it has not so much room. Changes
+ * nothing. */
+static inline uint32_t pond_segment_tail_place(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units) {
+    const struct pond_geometry *g = ref->g;
+    uint32_t segment = ref->shard->open[queue][ttl_class] - 1; /* not below the count when none is open */
+    if (POND_UNLIKELY(segment >= g->segment_count)) return 0;
+    const struct pond_segment *s = &ref->table[segment];
+    if (POND_UNLIKELY(pond_load_32(&s->state) != pond_segment_word(POND_SEGMENT_OPEN, queue, ttl_class))) return 0;
+    uint32_t tail = pond_segment_tail(g, s); /* loaded once: it is data from the file */
+    return POND_LIKELY(g->segment_units - tail >= units) ? pond_segment_start(g, segment) + tail : 0;
+}
+
 /* Takes `units` at the tail of the open segment of a queue and class, or of a fresh one. Returns where, or 0 when no segment is free.
  * Nothing is committed: a walk does not see the place until pond_segment_commit(). */
 uint32_t pond_segment_append(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units);
 /* The same where any open segment will do, of this queue or else of the other: when no segment is free. */
 uint32_t pond_segment_append_anywhere(const struct pond_ref *ref, uint32_t queue, uint32_t units);
-void pond_segment_commit(const struct pond_ref *ref, uint32_t where, uint32_t units);
+static inline void pond_segment_commit(const struct pond_ref *ref, uint32_t where, uint32_t units) {
+    uint32_t segment = pond_segment_of(ref->g, where);
+    POND_CRASHPOINT("segment.uncommitted");
+    pond_store_release_32(&ref->table[segment].tail_units, where - pond_segment_start(ref->g, segment) + units);
+    POND_CRASHPOINT("segment.committed");
+}
 
 /* An entry that lives until `expiry_ms` (0: for ever) is in this segment from now on. */
-void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64_t expiry_ms);
+static inline void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64_t expiry_ms) {
+    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
+    if (expiry_ms == 0) expiry_ms = UINT64_MAX;
+    if (s->expiry_max_ms < expiry_ms) s->expiry_max_ms = expiry_ms;
+}
 
 /* So many units of this segment are live from now on, or not any more. */
-void pond_segment_live(const struct pond_ref *ref, uint32_t where, uint32_t units);
-void pond_segment_dead(const struct pond_ref *ref, uint32_t where, uint32_t units);
+static inline void pond_segment_live(const struct pond_ref *ref, uint32_t where, uint32_t units) {
+    ref->table[pond_segment_of(ref->g, where)].live_units += units;
+}
+static inline void pond_segment_dead(const struct pond_ref *ref, uint32_t where, uint32_t units) {
+    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
+    s->live_units = s->live_units > units ? s->live_units - units : 0;
+}
 
 /* Makes the open segment of a queue and class wait in its queue. */
 void pond_segment_seal(const struct pond_ref *ref, uint32_t segment);
@@ -75,6 +102,22 @@ int pond_segment_young(const struct pond_ref *ref, uint32_t segment);
 int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment);
 
 /* ---- holes ---- */
+
+/* The size class of a hole: exact below 16 units, then 8 an octave. */
+static inline uint32_t pond_hole_class(uint32_t units) {
+    if (POND_LIKELY(units < 16)) return units;
+    uint32_t octave = 31u - (uint32_t)__builtin_clz(units);
+    uint32_t at = 16 + (octave - 4) * 8 + (units >> (octave - 3) & 7u);
+    return at < POND_HOLE_CLASSES ? at : POND_HOLE_CLASSES - 1;
+}
+/* A write looks in its own class, then in the next two. Is there anything in them? */
+#define POND_HOLE_CLASSES_UP 2u
+static inline int pond_hole_any(const struct pond_ref *ref, uint32_t queue, uint32_t units) {
+    uint32_t first = pond_hole_class(units);
+    const uint32_t *head = &ref->shard->hole_head[queue][first];
+    static_assert(POND_HOLE_CLASSES_UP == 2, "three heads are looked at");
+    return POND_UNLIKELY(first + POND_HOLE_CLASSES_UP >= POND_HOLE_CLASSES) || (head[0] | head[1] | head[2]) != 0;
+}
 
 /* Makes a hole of a dead entry, to be reused by an entry of the same queue and class. */
 void pond_hole_push(const struct pond_ref *ref, uint32_t where);

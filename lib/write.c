@@ -2,6 +2,8 @@
 /* Writing: one key, under the mutex of its shard.
  *
  *   S1 hash the key, prefetch its bucket; take the mutex (an owner that died: recover.c repairs first)
+ *      S5 already, if the key is probably new: at the tail of the small queue, while the bucket's line is on its way. If S4 decides
+ *      otherwise, nothing happened: beyond the committed tail are free bytes
  *   S2 the first write after a sync takes the clean mark away, on the disk too
  *   S3 find the key's slot; decide (add, replace, cas)
  *   S4 an instalment of recycling, before the entry is written: it must not leave by its own set. Then find a place: a hole of that
@@ -63,11 +65,27 @@ static int condition(const struct pond_old *old, const struct millpond_set *o) {
 
 /* ---- set ---- */
 
+/* How many of the thread's last sets were of keys that were not there, up to NEW_KEYS_MAX: a guess at what the next one will be. Whoever
+ * loads a file, or stores what a get has missed, stores new keys. */
+static __thread unsigned new_keys __attribute__((tls_model("initial-exec")));
+#define NEW_KEYS_MAX 4u
+
+/* S5 before S3: where the entry was written, for a key that is taken to be new, if it will go to the tail of the small queue; or 0. */
+static uint32_t write_ahead(const struct pond_ref *ref, const struct pond_content *c, uint32_t units, uint32_t ttl_class) {
+    if (!pond_recycle_idle(ref) || pond_hole_any(ref, POND_SMALL, units)) return 0;
+    uint32_t where = pond_segment_tail_place(ref, POND_SMALL, ttl_class, units);
+    if (where == 0) return 0;
+    pond_entry_write(ref, where, units, c);
+    POND_CRASHPOINT("set.ahead");
+    return where;
+}
+
 static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
                      uint32_t units, uint64_t ttl_ms, const struct millpond_set *o) {
     struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
     struct pond_old old;
     int ghost = -1;
+    uint32_t ahead = new_keys == NEW_KEYS_MAX ? write_ahead(ref, c, units, room.ttl_class) : 0;
     for (int first = 1;; first = 0) {
         pond_publish_find(ref, place, key, &old);
         int result = condition(&old, o);
@@ -76,8 +94,11 @@ static int set_small(const struct pond_ref *ref, const struct pond_key *key, con
         room.queue = pond_publish_queue(ref, &old, key->hash, POND_SMALL, &ghost);
         if (pond_publish_room(ref, &room, units, !old.found)) break;
         if (!pond_recycle_force(ref)) return MILLPOND_ERR_FULL;
+        ahead = 0; /* what was recycled may have gone there */
     }
-    pond_room_put(ref, &room, c);
+    new_keys = old.found ? 0 : new_keys < NEW_KEYS_MAX ? new_keys + 1 : NEW_KEYS_MAX;
+    if (room.where != ahead) pond_entry_write(ref, room.where, room.units, c);
+    pond_room_commit(ref, &room, c);
     pond_publish_entry(ref, place, &old, room.where, key->count + (c->flags & POND_ENTRY_COUNTER ? 8 : c->value_bytes));
     return MILLPOND_OK;
 }
@@ -116,9 +137,9 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
                                                      const void *value, size_t value_bytes, struct millpond_set *o,
                                                      const struct pond_fill *fill) {
     const struct pond_geometry *g = &map->geometry;
-    uint32_t number = pond_shard_of(g, key->hash);
+    struct pond_ref ref = pond_ref_of(map, pond_shard_of(g, key->hash));
     struct pond_place place = pond_place_of(g, key->hash);
-    struct pond_ref ref;
+    __builtin_prefetch(&ref.buckets[place.home]); /* S1 */
     if (map->refusal != MILLPOND_OK) return map->refusal;
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = pond_publish_content(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
@@ -128,12 +149,10 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     uint32_t units;
     int large;
     if (!pond_publish_fits(g, &c, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
-    ref = pond_ref_of(map, number);
-    pond_read_prefetch_bucket(map, key->hash); /* S1 */
-    pond_ghost_prefetch(&ref, key->hash);
+    if (pond_ghost_any(&ref)) pond_ghost_prefetch(&ref, key->hash);
     if (!large) pond_entry_sum(&c); /* while the bucket's line is on its way */
-    prefetch_old(&ref, &place);
-    int result = pond_write_enter(map, number, timeout_ms, &ref);
+    if (large || new_keys < NEW_KEYS_MAX) prefetch_old(&ref, &place);
+    int result = pond_write_enter_at(&ref, timeout_ms);
     if (result != MILLPOND_OK) return result;
     if (fill && !fill_may(&ref, fill)) {
         pond_write_leave(&ref);

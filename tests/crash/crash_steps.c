@@ -154,6 +154,7 @@ static const struct {
     size_t most;          /* deaths in the short form */
 } writers[] = {
     {"set new", 40},
+    {"set new ones in a row", 60},
     {"set new with a long key", 10},
     {"set new into a hole", 25},
     {"set new with a time to live", 10},

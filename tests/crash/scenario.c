@@ -103,6 +103,17 @@ static void get(struct ledger *ledger, struct millpond *pond) {
 
 static void set_new(struct ledger *ledger, struct millpond *pond) { ledger_set(ledger, pond, ABSENT, 100, 0); }
 
+/* Behind a run of new keys the next one is taken to be new too, and its entry is written before the key is looked for: here it is; then it
+ * is not after all, with an entry that fits there and with one that takes a hole. */
+static void set_new_in_a_row(struct ledger *ledger, struct millpond *pond) {
+    for (int i = 0; i < 6; i++) ledger_add(ledger, pond, 100);
+    ledger_set(ledger, pond, 7, 180, 0);
+    for (int i = 0; i < 5; i++) ledger_add(ledger, pond, 60);
+    ledger_set(ledger, pond, 7, 180, 0);
+    for (int i = 0; i < 5; i++) ledger_add(ledger, pond, 60);
+    ledger_set_when(ledger, pond, 8, 60, MILLPOND_IF_ABSENT);
+}
+
 static void set_new_long_key(struct ledger *ledger, struct millpond *pond) {
     ledger_set(ledger, pond, ledger_key(ledger, WIDE_BYTES), 100, 0);
 }
@@ -379,6 +390,7 @@ const struct scenario scenarios[] = {
     {"get", .prepare = a_few, .act = get},
     {"get in chunks", .prepare = large_ones, .act = get},
     {"set new", .prepare = a_few, .act = set_new},
+    {"set new ones in a row", .prepare = a_few, .act = set_new_in_a_row},
     {"set new with a long key", .prepare = a_few, .act = set_new_long_key},
     {"set new into a hole", .prepare = a_few_and_holes, .act = set_new},
     {"set new with a time to live", .segment_bytes = 2048, .prepare = a_few, .act = set_new_mortal},
