@@ -131,8 +131,8 @@ int pond_write_enter_some(struct pond_map *map, const uint32_t *shards, uint32_t
     inside = 1;
     uint64_t until_ns = count > 1 ? pond_platform_monotonic_ns() + (uint64_t)timeout_ms * 1000000 : 0;
     for (uint32_t i = 0; i < count; i++) {
-        struct pond_ref ref;
-        int result = take_mutex(map, shards[i], i == 0 ? timeout_ms : left_ms(until_ns), &ref);
+        struct pond_ref ref = pond_ref_of(map, shards[i]);
+        int result = take_mutex(&ref, i == 0 ? timeout_ms : left_ms(until_ns));
         if (result != MILLPOND_OK) {
             pond_write_leave_some(map, shards, i);
             return result;
