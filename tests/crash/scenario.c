@@ -308,6 +308,7 @@ static void snapshot_after_a_death(struct ledger *ledger, struct millpond *pond)
         if (ledger->records[key].pending) keys[n++] = key;
     CHECK(n > 20, "only %u keys are pending", n);
     require_snapshot(ledger, pond, keys, n);
+}
 
 /* ---- single flight ---- */
 
