@@ -67,6 +67,7 @@ struct soak_key {
     _Atomic uint64_t acked;   /* state of the last write that returned */
     _Atomic uint64_t deleted; /* number of the last delete begun */
     _Atomic uint64_t seen;    /* highest number that a finished read has found */
+    _Atomic uint64_t late_ms; /* the longest that a write with a time to live took, from its deadline's reckoning to its return */
 };
 
 /* A number that every worker raises: what each slot has begun and finished. */
@@ -131,8 +132,10 @@ uint64_t soak_clock_ms(void);
 
 /* What was known of a key before a read of it began. */
 struct soak_before {
-    uint64_t acked, seen, clock_ms;
+    uint64_t acked, seen, clock_ms, late_ms;
 };
+/* Raises a number that others may be raising too. */
+void soak_raise_to(_Atomic uint64_t *to, uint64_t value);
 struct soak_before soak_before_read(const struct soak *soak, uint64_t key);
 /* Judges what a read that began at `before` has found; answers the number of the write that made it, 0 when it is not to be trusted. */
 uint64_t soak_judge_value(struct soaker *soaker, uint64_t key, const struct soak_before *before, const void *value, size_t value_bytes);

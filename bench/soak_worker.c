@@ -91,8 +91,12 @@ static void do_set(struct soaker *soaker, uint64_t key) {
     uint64_t ttl_ms = soak_is_mortal(key) ? TTL_MS_LEAST + rng_below(&soaker->rng, TTL_MS_MORE) : 0;
     begin_write(soaker, &writing, key);
     announce(&writing, true);
+    uint64_t began_ms = soak_clock_ms();
     size_t bytes = make_value(soaker, &writing, ttl_ms);
     int result = millpond_set(soaker->soak->pond, writing.name, writing.name_bytes, soaker->value, bytes, ttl_ms);
+    uint64_t now_ms = soak_clock_ms();
+    if (ttl_ms > 0 && now_ms > began_ms)
+        soak_raise_to(&writing.known->late_ms, now_ms - began_ms);
     if (result == MILLPOND_OK)
         acknowledge(&writing);
     else

@@ -5,6 +5,7 @@
 #include "attempt.h"
 #include "support.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -216,6 +217,31 @@ static int the_name_goes_to_another_file(void *arg) {
     return 0;
 }
 
+/* ---- the lock that says: somebody uses this file ---- */
+
+static int find_it_locked(void *arg) {
+    (void)arg;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1, .l_len = 1, .l_pid = 0};
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    REQUIRE(fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0, "asking for locks");
+    REQUIRE(lock.l_type != F_UNLCK, "byte 1 is not locked: the next opener would think that it is alone, and make locks anew");
+    close(fd);
+    return 0;
+}
+
+/* A POSIX lock would be gone as soon as the process closes any descriptor of the file: a backup, a checksum, another handle. */
+static int stays_known_as_used(void *arg) {
+    (void)arg;
+    path = support_path("known.pond");
+    struct millpond *pond = support_create(path, 1 << 20);
+    REQUIRE(support_run_child(find_it_locked, NULL, 10000) == 0, "while it is open");
+    support_hash_file(path); /* opens and closes it */
+    millpond_close(open_flags(MILLPOND_READONLY));
+    REQUIRE(support_run_child(find_it_locked, NULL, 10000) == 0, "after the process has closed another descriptor of the file");
+    millpond_close(pond);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct support_case cases[] = {
         {"threads open and close handles while others use theirs", opening_and_closing_threads, 60000},
@@ -223,6 +249,7 @@ int main(int argc, char **argv) {
         {"twenty handles share one mapping, a read-only one has its own", one_mapping_for_all, 30000},
         {"threads outlive the handle that they used", threads_that_outlive_the_handle, 60000},
         {"thirty files are used by three threads", many_files, 60000},
+        {"a file in use is known as such, whatever else its user opens and closes", stays_known_as_used, 30000},
         {"a name goes to another file while the old one is open", the_name_goes_to_another_file, 30000},
     };
     return support_run_cases(argc, argv, cases, sizeof cases / sizeof *cases);

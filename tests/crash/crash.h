@@ -56,7 +56,7 @@ void crash_run(int (*body)(void *arg), void *arg, const char *who);
 /* Waits until a child that stops itself has stopped. */
 void crash_await_stop(pid_t child, const char *who);
 
-#define CRASH_DEADLINE_MS 20000u
+#define CRASH_DEADLINE_MS 60000u
 
 /* ---- named places ---- */
 

@@ -194,7 +194,7 @@ static int in_the_middle(void *arg) {
 static struct millpond_view held[4];
 
 static int with_views_of_the_parent(void *arg) {
-    for (int i = 0; i < 2; i++) millpond_view_release(&held[i]);       /* frees memory here, and nothing of the parent's */
+    for (int i = 0; i < 4; i++) millpond_view_release(&held[i]);       /* all of them: they may lie in one segment */
     for (uint64_t i = 0; i < 40; i++) view_one(i);                     /* views of its own */
     for (uint64_t i = 0; i < 12000; i++) set(100000 + i, i + 1, 2000); /* a file's worth and a half: recycles what nobody pinned */
     (void)arg;

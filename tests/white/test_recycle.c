@@ -231,6 +231,24 @@ Test(recycle, forcing_gives_up_when_everything_is_pinned) {
     cr_assert(pond_recycle_force(&ref));
 }
 
+static void *pin_all_and_end(void *unused) {
+    white_pin(w, &ref);
+    for (uint32_t i = 0; i < ref.g->segment_count; i++) w->map.readers[3].pin[i] = i + 1;
+    return unused;
+}
+
+Test(recycle, the_pins_of_a_dead_owner_hold_nothing_back) {
+    end();
+    with_shape(&(struct white_shape){.size_bytes = 64 << 10, .segment_bytes = 4096});
+    for (uint64_t i = 0; i < 200; i++) white_put(w, i, 1, 100, 0);
+    cr_assert_leq(ref.g->segment_count, POND_READER_PINS);
+    pthread_t owner;
+    cr_assert_eq(pthread_create(&owner, NULL, pin_all_and_end, NULL), 0);
+    pthread_join(owner, NULL);
+    cr_assert(pond_recycle_force(&ref));
+    white_require_whole(&ref);
+}
+
 Test(recycle, nothing_names_a_segment_that_was_freed) {
     struct support_random random = support_seed("freed");
     for (int round = 0; round < 60; round++) {
