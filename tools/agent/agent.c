@@ -22,17 +22,19 @@
  *
  * Proof. Let the read pass L1 at time t, with until = sent[n-1] + lease > t, told in A6 of the link that was made in A2. Say the value x
  * that L2 finds was overwritten at the server at time w. To show: w > sent[n-1], and so w > t - lease.
- *   P1 x was filled by L5, since nothing else stores (U2). Its lease (L3) was taken after the last clear of its shard, else L5 would have
- *      been refused; the last clear is that of A3 or a later one; so x was read at the server (L4, after L3) after A2's OK. Hence w is
- * after the OK, and the server tells this link of the change. P2 Suppose w <= sent[n-1]. The change was executed before PING n-1 was, so in
- * the same turn of the server's loop or an earlier one. The server sends what it tells of at the end of each turn, a PONG perhaps earlier
- * in that turn; PING n was sent when PONG n-1 had arrived, so it was executed in a later turn. So the change stands before PONG n in the
- * stream. P3 So the agent deleted the key (A5) before it told until (A6), and L1 saw that until: the delete precedes L2. What L2 finds was
- * filled after the delete; its lease was taken after it, else L5 would have been refused; so it was read at the server after w, and is not
- * x. A later change of until, or a loss of the link between L1 and L2, only removes what L2 could find. A stopped agent tells no until;
+ *   P1 x was filled by L5, since nothing else stores (U2). Its lease (L3) was taken after the last clear of its shard, else L5 would
+ *      have been refused; the last clear is that of A3 or a later one; so x was read at the server (L4, after L3) after A2's OK. Hence
+ *      w is after the OK, and the server tells this link of the change.
+ *   P2 Suppose w <= sent[n-1]. The change was executed before PING n-1 was, in the same turn of the server's loop or an earlier one.
+ *      The server sends what it tells of at the end of each turn, a PONG perhaps earlier in that turn; PING n was sent when PONG n-1
+ *      had arrived, so it was executed in a later turn. So the change stands before PONG n in the stream.
+ *   P3 So the agent deleted the key (A5) before it told until (A6), and L1 saw that until: the delete precedes L2. What L2 finds was
+ *      filled after the delete; its lease was taken after it, else L5 would have been refused; so it was read at the server after w,
+ *      and is not x.
+ * A later change of until, or a loss of the link between L1 and L2, only removes what L2 could find. A stopped agent tells no until;
  * when it goes on, it tells one of before it was stopped (sent[n-1] is by the file's clock, taken before the PING goes out), which has
- * passed. A dead one tells none, and the next one begins with A1. Two at a time would tell for each other: a lock on the file refuses the
- * second.
+ * passed. A dead one tells none, and the next one begins with A1. Two at a time, of different prefixes or servers, would each tell for
+ * keys of which only the other hears: a lock on the file refuses the second.
  *
  * What follows from it: between two machines there is no read-your-writes within the lease; on one machine U2 gives it. In practice a
  * change arrives after 0.1 ms; the lease is for links that die without a word. tests/models/agent.pml searches all interleavings, with
