@@ -18,9 +18,12 @@
 #define _LGPL_SOURCE /* the read-side functions of liburcu inline: small ones, which its licence allows any program */
 #include <urcu-bp.h>
 
+struct pond_binding;
+
 struct millpond {
     struct pond_map *map; /* under RCU */
     uint32_t lock_timeout_ms;
+    struct pond_binding *store; /* what lies behind it (store.c), or NULL */
 };
 
 static inline struct pond_map *enter(const struct millpond *pond) {

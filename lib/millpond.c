@@ -17,6 +17,7 @@
 #include "scan.h"
 #include "snapshot.h"
 #include "stats.h"
+#include "store.h"
 #include "sync.h"
 #include "txn.h"
 #include "view.h"
@@ -75,6 +76,7 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
 
 void millpond_close(struct millpond *pond) {
     if (!pond) return;
+    pond_store_unbind(pond);
     pond_reader_leave(pond->map);
     pond_map_release(pond->map);
     free(pond);

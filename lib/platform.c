@@ -286,6 +286,11 @@ int pond_platform_map(int fd, uint64_t bytes, unsigned flags, unsigned char **ba
     return 0;
 }
 
+void *pond_platform_share(uint64_t bytes) {
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
 void pond_platform_unmap(unsigned char *base, uint64_t bytes) {
     if (base) munmap(base, bytes);
 }

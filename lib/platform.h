@@ -65,6 +65,8 @@ int pond_platform_reopen(int fd, int *own_fd);
 
 enum { POND_MAP_WRITE = 1, POND_MAP_POPULATE = 2, POND_MAP_HUGEPAGES = 4 };
 int pond_platform_map(int fd, uint64_t bytes, unsigned flags, unsigned char **base);
+/* Zeroed memory that this process and its later children share; NULL when there is none. */
+void *pond_platform_share(uint64_t bytes);
 void pond_platform_unmap(unsigned char *base, uint64_t bytes);
 /* Writes a part of a mapping to the disk and waits for it. */
 int pond_platform_flush(unsigned char *base, uint64_t off, uint64_t bytes);
