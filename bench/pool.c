@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* pool.c: the main job. Forked workers share one pond in front of a store of real values, read through on a miss, and compare every
- * byte of every hit with the store.
+/* pool.c: the main job. Forked workers share one pond with a store of real values behind it, read through it, and compare every byte of
+ * every value with the store.
  *
  * The master opens the pond once and forks; the workers use the handle they inherit. Each worker has a slot of counters in shared
- * memory, so what a killed worker has done stays counted, and the worker that takes its place goes on in the same slot. The latency of
- * the get is timed alone, on every request; drawing a key, comparing and loading are not in it. */
+ * memory, so what a killed worker has done stays counted, and the worker that takes its place goes on in the same slot. Every
+ * call is timed alone; drawing a key and comparing are not in it. */
 #include "verbs.h"
 
 #include "args.h"
@@ -53,8 +53,7 @@ struct pool {
     bool sync;
     struct args_json json_wish;
 
-    const struct store *store;
-    void *origin;
+    struct store *store;
     uint64_t store_bytes, store_largest;
     struct millpond *pond;
     struct millpond_stats stats; /* as opened, then as it ended */
@@ -77,31 +76,11 @@ struct worker {
     size_t room;
 };
 
-/* The origin's value, and into the pond with it. */
-static void read_through(const struct worker *worker, size_t nth, const struct store_item *item, bool store_it) {
-    const struct pool *pool = worker->pool;
-    uint64_t start_ns = host_now_ns();
-    int64_t bytes = pool->store->load(pool->origin, nth, worker->buf, worker->room);
-    histogram_add(&worker->slot->load, host_now_ns() - start_ns);
-    if (bytes < 0) {
-        host_count_add(&worker->slot->unreadable, 1);
-        return;
-    }
-    host_count_add(&worker->slot->bytes_served, (uint64_t)bytes);
-    if (!store_it)
-        return;
-    int result = millpond_set(pool->pond, item->name, item->name_bytes, worker->buf, (size_t)bytes, 0);
-    host_count_add(result == MILLPOND_OK ? &worker->slot->stored : &worker->slot->not_stored, 1);
-    if (result < 0 && result != MILLPOND_ERR_FULL && result != MILLPOND_ERR_TOO_LARGE)
-        host_count_add(&worker->slot->errors, 1);
-}
-
-static void compare_hit(const struct worker *worker, size_t nth, const struct store_item *item, size_t bytes) {
+static void compare(const struct worker *worker, size_t nth, const struct store_item *item, size_t bytes) {
     const struct pool *pool = worker->pool;
     uint64_t wrong_bytes = 0;
-    host_count_add(&worker->slot->hits, 1);
     host_count_add(&worker->slot->bytes_served, bytes);
-    switch (pool->store->compare(pool->origin, nth, worker->buf, bytes, &wrong_bytes)) {
+    switch (store_compare(pool->store, nth, worker->buf, bytes, &wrong_bytes)) {
     case STORE_SAME:
         break;
     case STORE_DIFFERENT:
@@ -118,28 +97,38 @@ static void compare_hit(const struct worker *worker, size_t nth, const struct st
     }
 }
 
+/* From the pond, or by way of it from the store. */
+static void count_source(const struct pool *pool, struct pool_slot *slot, const struct store_item *item, uint32_t how) {
+    bool too_large = item->bytes > pool->stats.max_item_bytes;
+    if (how == MILLPOND_HOW_HIT || how == MILLPOND_HOW_WAITED)
+        host_count_add(&slot->hits, 1);
+    else
+        host_count_add(too_large ? &slot->from_disk : &slot->misses, 1);
+    if (how == MILLPOND_HOW_LOADED)
+        host_count_add(&slot->stored, 1);
+    if (how == MILLPOND_HOW_ALONE && !too_large)
+        host_count_add(&slot->not_stored, 1);
+}
+
 static void serve(const struct worker *worker, size_t nth) {
     struct pool_slot *slot = worker->slot;
+    struct millpond_through through;
     struct store_item item;
     size_t bytes = 0;
-    worker->pool->store->item(worker->pool->origin, nth, &item);
-    if (item.bytes > worker->pool->stats.max_item_bytes || item.name_bytes == 0 || item.name_bytes > MILLPOND_KEY_BYTES_MAX) {
-        host_count_add(&slot->from_disk, 1);
-        read_through(worker, nth, &item, false);
-        return;
-    }
+    store_item(worker->pool->store, nth, &item);
+    through.timeout_ms = through.flags = 0;
     uint64_t start_ns = host_now_ns();
-    int result = millpond_get(worker->pool->pond, item.name, item.name_bytes, worker->buf,
-                              (size_t)worker->pool->stats.max_item_bytes, &bytes);
-    histogram_add(&slot->get, host_now_ns() - start_ns);
+    int result = millpond_read_through(worker->pool->pond, item.name, item.name_bytes, worker->buf, worker->room, &bytes, &through);
+    histogram_add(through.how == MILLPOND_HOW_HIT ? &slot->get : &slot->load, host_now_ns() - start_ns);
     if (result == MILLPOND_OK) {
-        compare_hit(worker, nth, &item, bytes);
-    } else if (result == MILLPOND_MISS) {
-        host_count_add(&slot->misses, 1);
-        read_through(worker, nth, &item, true);
-    } else if (result == MILLPOND_TOO_SMALL) {
+        count_source(worker->pool, slot, &item, through.how);
+        compare(worker, nth, &item, bytes);
+    } else if (result == MILLPOND_TOO_SMALL && through.how == MILLPOND_HOW_HIT && item.bytes <= worker->room) {
         host_count_add(&slot->wrong_values, 1); /* the buffer holds the largest value that the pond admits */
         host_count_add(&slot->wrong_bytes, bytes);
+    } else if (result == MILLPOND_MISS || result == MILLPOND_TOO_SMALL || through.store_result != MILLPOND_OK) {
+        host_count_add(&slot->misses, 1);
+        host_count_add(&slot->unreadable, 1);
     } else {
         host_count_add(&slot->errors, 1);
     }
@@ -262,23 +251,30 @@ static void stop_workers(struct pool *pool) {
 }
 
 static void open_store(struct pool *pool) {
-    const char *where;
     char why[HOST_WHY_BYTES];
-    pool->store = store_find(pool->store_spec, &where, why);
-    if (pool->store)
-        pool->origin = pool->store->open(where, why);
-    if (!pool->origin)
+    pool->store = store_open(pool->store_spec, why);
+    if (!pool->store)
         host_fail("%s", why);
-    size_t count = pool->store->count(pool->origin);
+    size_t count = store_count(pool->store);
     if (count > UINT32_MAX)
         host_fail("%s: more than %u values; name a smaller store", pool->store_spec, UINT32_MAX);
     for (size_t i = 0; i < count; i++) {
         struct store_item item;
-        pool->store->item(pool->origin, i, &item);
+        store_item(pool->store, i, &item);
         pool->store_bytes += item.bytes;
         if (item.bytes > pool->store_largest)
             pool->store_largest = item.bytes;
     }
+}
+
+/* Here a store that is slow is waited for, and one that fails is asked again: every request counts what came of it. */
+static void bind_store(struct pool *pool) {
+    struct millpond_store store = *store_of(pool->store);
+    store.timeout_ms = 10000;
+    store.failures_max = UINT32_MAX;
+    int result = millpond_bind_store(pool->pond, &store);
+    if (result != MILLPOND_OK)
+        host_fail("%s: %s", pool->store_spec, millpond_strerror(result));
 }
 
 static void open_pond(struct pool *pool) {
@@ -288,7 +284,7 @@ static void open_pond(struct pool *pool) {
     options.flags = MILLPOND_CREATE;
     options.size_bytes = pool->size_bytes;
     options.max_item_bytes = pool->max_item_bytes;
-    uint64_t typical = pool->store_bytes / pool->store->count(pool->origin) + 1;
+    uint64_t typical = pool->store_bytes / store_count(pool->store) + 1;
     options.entry_bytes = typical > 124 ? typical < UINT32_MAX ? (uint32_t)typical : UINT32_MAX : 124;
     if (!pool->file) {
         snprintf(path, sizeof path, "%s/pool.pond", host_scratch(pool->size_bytes));
@@ -317,7 +313,7 @@ static void print_table(const struct pool *pool, const struct pool_sums *sums, c
     static const double shares[] = {0.5, 0.9, 0.99, 0.999, 1};
     table_init(&table);
     const struct histogram *timed[] = {get, load};
-    static const char *const names[] = {"get", "load from the store"};
+    static const char *const names[] = {"get", "through to the store"};
     table_cell(&table, "latency"), table_cell(&table, "p50"), table_cell(&table, "p90"), table_cell(&table, "p99");
     table_cell(&table, "p99.9"), table_cell(&table, "max"), table_end_row(&table);
     for (unsigned row = 0; row < 2; row++) {
@@ -326,11 +322,11 @@ static void print_table(const struct pool *pool, const struct pool_sums *sums, c
             table_cell(&table, "%s", figure_ns(a, histogram_percentile(timed[row], shares[i])));
         table_end_row(&table);
     }
-    printf("store        %s, %zu files, %s\n", pool->store_spec, pool->store->count(pool->origin), figure_bytes(a, pool->store_bytes));
+    printf("store        %s, %zu values, %s\n", pool->store_spec, store_count(pool->store), figure_bytes(a, pool->store_bytes));
     printf("pool         %llu workers, %.1f s, Zipf %s\n", (unsigned long long)pool->workers, pool->seconds, pool->zipf_text);
     printf("requests     %s (%s/s), %s served\n", figure_count(a, (double)served(sums)),
            figure_count(b, (double)served(sums) / pool->seconds), figure_bytes(c, sums->bytes_served));
-    printf("hit ratio    %.4f (%s hits, %s misses; %s larger than %s, served from disk)\n", hit_ratio(sums),
+    printf("hit ratio    %.4f (%s hits, %s misses; %s larger than %s, from the store each time)\n", hit_ratio(sums),
            figure_count(a, (double)sums->hits), figure_count(b, (double)sums->misses), figure_count(c, (double)sums->from_disk),
            figure_bytes(d, pool->stats.max_item_bytes));
     printf("memory       file %s, %llu items of %s in all; a worker has %s of its own (RSS %s with what all share)\n",
@@ -339,21 +335,21 @@ static void print_table(const struct pool *pool, const struct pool_sums *sums, c
     printf("evictions    %s; %s values stored, %s refused\n", figure_count(a, (double)pool->stats.evictions),
            figure_count(b, (double)sums->stored), figure_count(e, (double)sums->not_stored));
     if (sums->changed + sums->unreadable + sums->errors > 0)
-        printf("not compared %llu hits on files that changed on disk meanwhile, %llu unreadable, %llu errors\n",
+        printf("not compared %llu values that changed in the store meanwhile, %llu unreadable, %llu errors\n",
                (unsigned long long)sums->changed, (unsigned long long)sums->unreadable, (unsigned long long)sums->errors);
     if (pool->deaths > 0)
         printf("deaths       %llu workers died and were replaced\n", (unsigned long long)pool->deaths);
     printf("\n");
     table_print(&table, stdout);
     printf("\n%llu wrong bytes in %s compared values\n", (unsigned long long)sums->wrong_bytes,
-           figure_count(a, (double)(sums->hits - sums->changed - sums->unreadable)));
+           figure_count(a, (double)(served(sums) - sums->changed - sums->unreadable)));
 }
 
 static void write_json(const struct pool *pool, struct json *json, const struct pool_sums *sums, const struct histogram *get,
                        const struct histogram *load) {
     report_preamble(json, "pool");
     report_text(json, "store", pool->store_spec);
-    report_u64(json, "store_items", pool->store->count(pool->origin));
+    report_u64(json, "store_items", store_count(pool->store));
     report_u64(json, "store_bytes", pool->store_bytes);
     report_u64(json, "workers", pool->workers);
     report_text(json, "zipf", pool->zipf_text);
@@ -407,20 +403,20 @@ int verb_pool(int argc, char **argv) {
     char *end;
     const struct args_option options[] = {
         {"workers", ARGS_COUNT, &pool.workers, "N", "processes that share the cache (as many as there are cores)", 1, POOL_WORKERS_MAX},
-        {"store", ARGS_TEXT, &pool.store_spec, "dir:PATH", "where values come from", 0, 0},
+        {"store", ARGS_TEXT, &pool.store_spec, "TEXT", "where values come from: dir:PATH, sqlite:FILE?table=T, redis:HOST, redis:unix:PATH", 0, 0},
         {"seconds", ARGS_TIME, &pool.run_ns, "T", "how long", 1, 0},
         {"size", ARGS_SIZE, &pool.size_bytes, "S", "size of the cache file", 1, 0},
         {"max-item", ARGS_SIZE, &pool.max_item_bytes, "S", "largest value that is cached (the library's default)", 1, 0},
-        {"zipf", ARGS_TEXT, &pool.zipf_text, "X", "exponent of the popularity of the files", 0, 0},
+        {"zipf", ARGS_TEXT, &pool.zipf_text, "X", "exponent of the popularity of the values", 0, 0},
         {"file", ARGS_TEXT, &pool.file, "PATH", "cache file, kept (else one of its own, in memory where it fits, removed)", 0, 0},
         {"sync", ARGS_FLAG, &pool.sync, NULL, "at the end write the cache file to disk and mark it whole", 0, 0},
         {"seed", ARGS_COUNT, &pool.seed, "N", "of the random choices", 0, 0},
         {"json", ARGS_JSON, &pool.json_wish, "[FILE]", "figures for a program, on standard output or into a file", 0, 0},
         {NULL, ARGS_FLAG, NULL, NULL, NULL, 0, 0}};
     const struct args_verb verb = {
-        "pool", "A pool of worker processes shares one cache in front of real files and compares every byte of every hit with the disk.",
+        "pool", "A pool of worker processes shares one cache in front of a store and compares every byte of every value with it.",
         "[--workers 4] [--store dir:/usr/share/doc] [--seconds 5]",
-        "Which file is asked for follows Zipf's law. A miss reads the file and stores it; a file larger than --max-item is read from disk\n"
+        "Which value is asked for follows Zipf's law. A miss reads it from the store and keeps it; a value larger than --max-item is read\n"
         "each time. A worker that dies is replaced. Exit status 1 when a byte was wrong or a worker crashed.",
         options, NULL, NULL};
     pool.workers = host_cores();
@@ -433,7 +429,8 @@ int verb_pool(int argc, char **argv) {
     report_open(&json, &pool.json_wish);
     open_store(&pool);
     open_pond(&pool);
-    uint32_t count = (uint32_t)pool.store->count(pool.origin);
+    bind_store(&pool);
+    uint32_t count = (uint32_t)store_count(pool.store);
     pool.by_rank = shuffle_new(count, pool.seed);
     zipf_init(&pool.zipf, count, exponent);
     pool.shared = host_shared(sizeof *pool.shared + pool.workers * sizeof *pool.shared->slots);
@@ -443,7 +440,7 @@ int verb_pool(int argc, char **argv) {
     if (synced != MILLPOND_OK)
         host_fail("%s: it was not synced: %s", pool.file, millpond_strerror(synced));
     millpond_close(pool.pond);
-    pool.store->close(pool.origin);
+    store_close(pool.store);
     free(pool.by_rank);
     return status;
 }
