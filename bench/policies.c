@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* policies.c: FIFO, LRU, SIEVE, S3-FIFO and Belady's MIN, exact and item by item.
  *
- * All but Belady are queues of key numbers, linked through one pair of arrays: a key is in one queue at a time.
- *
  *   FIFO     oldest first.
  *   LRU      a hit moves to the head.
  *   SIEVE    a hit sets a mark; a hand moves from tail to head, clears marks and evicts the first item without one (NSDI '24).
@@ -13,81 +11,9 @@
  *   Belady   the item whose next request is farthest away; with sizes it is no longer a bound, but still a measure. */
 #include "policies.h"
 
-#include "host.h"
+#include "policy_queue.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { NONE = UINT32_MAX };
-enum place { OUTSIDE, RESIDENT, SMALL, MAIN, GHOST };
-
-struct queue {
-    uint32_t head, tail; /* new items enter at the head */
-    uint64_t cost;
-};
-
-struct cache {
-    const struct policy_requests *requests;
-    uint32_t *newer, *older; /* neighbours in the queue, towards head and tail */
-    uint32_t *cost;          /* of what is stored */
-    uint8_t *place, *hits;
-};
-
-static void cache_init(struct cache *cache, const struct policy_requests *requests) {
-    size_t keys = requests->key_count;
-    cache->requests = requests;
-    cache->newer = host_alloc(keys * sizeof *cache->newer);
-    cache->older = host_alloc(keys * sizeof *cache->older);
-    cache->cost = host_alloc(keys * sizeof *cache->cost);
-    cache->place = host_alloc(keys);
-    cache->hits = host_alloc(keys);
-}
-
-static void cache_free(struct cache *cache) {
-    free(cache->newer);
-    free(cache->older);
-    free(cache->cost);
-    free(cache->place);
-    free(cache->hits);
-}
-
-static void push(struct cache *cache, struct queue *queue, uint32_t id, enum place place) {
-    cache->newer[id] = NONE;
-    cache->older[id] = queue->head;
-    if (queue->head != NONE)
-        cache->newer[queue->head] = id;
-    else
-        queue->tail = id;
-    queue->head = id;
-    queue->cost += cache->cost[id];
-    cache->place[id] = (uint8_t)place;
-}
-
-static void unlink_from(struct cache *cache, struct queue *queue, uint32_t id) {
-    if (cache->newer[id] != NONE)
-        cache->older[cache->newer[id]] = cache->older[id];
-    else
-        queue->head = cache->older[id];
-    if (cache->older[id] != NONE)
-        cache->newer[cache->older[id]] = cache->newer[id];
-    else
-        queue->tail = cache->newer[id];
-    queue->cost -= cache->cost[id];
-    cache->place[id] = OUTSIDE;
-}
-
-static uint32_t cost_of(const struct policy_requests *requests, uint64_t at) {
-    return requests->costs ? requests->costs[at] : 1;
-}
-
-/* The item was written anew with another size. True when that changed anything. */
-static bool rewritten(struct cache *cache, struct queue *queue, uint32_t id, uint64_t at) {
-    if (!cache->requests->rewrites || !cache->requests->rewrites[at])
-        return false;
-    queue->cost = queue->cost - cache->cost[id] + cost_of(cache->requests, at);
-    cache->cost[id] = cost_of(cache->requests, at);
-    return true;
-}
 
 /* ---- one queue: FIFO, LRU, SIEVE ---- */
 
@@ -120,9 +46,14 @@ static uint64_t one_queue(const struct policy_requests *requests, enum order ord
                 push(&cache, &queue, id, RESIDENT);
             }
             rewritten(&cache, &queue, id, at);
+            if (deletes(requests, at)) {
+                hand = hand == id ? cache.newer[id] : hand;
+                unlink_from(&cache, &queue, id);
+                continue;
+            }
         } else {
             misses++;
-            if (cost > requests->capacity)
+            if (too_large(requests, cost))
                 continue;
             more = cost;
         }
@@ -218,15 +149,18 @@ static uint64_t s3fifo_misses(const struct policy_requests *requests) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
         if (cache->place[id] == SMALL || cache->place[id] == MAIN) {
             cache->hits[id] = cache->hits[id] < UINT8_MAX ? (uint8_t)(cache->hits[id] + 1) : UINT8_MAX;
-            if (rewritten(cache, cache->place[id] == SMALL ? &s3.small : &s3.main, id, at))
+            struct queue *queue = cache->place[id] == SMALL ? &s3.small : &s3.main;
+            if (rewritten(cache, queue, id, at))
                 make_room(&s3, 0);
+            else if (deletes(requests, at))
+                unlink_from(cache, queue, id);
             continue;
         }
         misses++;
         bool known = cache->place[id] == GHOST;
         if (known)
             unlink_from(cache, &s3.ghost, id);
-        if (cost > requests->capacity)
+        if (too_large(requests, cost))
             continue;
         make_room(&s3, cost);
         cache->cost[id] = cost;
@@ -298,9 +232,14 @@ static uint64_t belady_misses(const struct policy_requests *requests) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
         bool hit = cache.place[id] == RESIDENT;
         misses += !hit;
-        if (!hit && cost > requests->capacity)
+        if (!hit && too_large(requests, cost))
             continue;
-        if (hit && requests->rewrites && requests->rewrites[at]) {
+        if (hit && deletes(requests, at)) {
+            cache.place[id] = OUTSIDE;
+            stored -= cache.cost[id];
+            continue;
+        }
+        if (hit && requests->after && requests->after[at] == POLICY_REWRITE) {
             stored = stored - cache.cost[id] + cost;
             cache.cost[id] = cost;
         }
@@ -331,6 +270,8 @@ const struct policy policies[] = {
     {"lru", "least recently used first", lru_misses},
     {"sieve", "SIEVE, NSDI '24", sieve_misses},
     {"s3fifo", "S3-FIFO, SOSP '23: small 10 %, ghost as large as main, promotion at two hits", s3fifo_misses},
+    {"arc", "ARC, FAST '03: recent and frequent, their shares learnt from what left", arc_misses},
+    {"wtinylfu", "W-TinyLFU, TOS '17: a window of 1 %, then who was asked for more often stays", wtinylfu_misses},
     {"belady", "the one whose next request is farthest away", belady_misses},
     {NULL, NULL, NULL}};
 

@@ -10,13 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a request does to an item that it hit. */
+enum policy_after { POLICY_NOTHING, POLICY_REWRITE /* its cost becomes that of the request */, POLICY_DELETE /* it leaves */ };
+
 struct policy_requests {
     uint64_t count;
     const uint32_t *ids;      /* below key_count */
     const uint32_t *costs;    /* of each request, at least 1; NULL: all are 1 */
-    const uint8_t *rewrites;  /* of each request: a hit changes the item's cost to that of the request; NULL: never */
+    const uint8_t *after;     /* enum policy_after of each request; NULL: nothing */
     uint32_t key_count;
     uint64_t capacity;
+    uint64_t cost_max;        /* items that cost more are never stored; 0: only those larger than the capacity */
 };
 
 struct policy {
@@ -26,8 +30,12 @@ struct policy {
     uint64_t (*misses)(const struct policy_requests *requests);
 };
 
-/* fifo, lru, sieve, s3fifo, belady; ends with an empty name. */
+/* fifo, lru, sieve, s3fifo, arc, wtinylfu, belady; ends with an empty name. */
 extern const struct policy policies[];
 const struct policy *policy_find(const char *name, size_t name_bytes);
+
+/* In policies_adaptive.c. */
+uint64_t arc_misses(const struct policy_requests *requests);
+uint64_t wtinylfu_misses(const struct policy_requests *requests);
 
 #endif

@@ -6,7 +6,7 @@
  * cursor: with several the order is that of the trace to within a few blocks.
  *
  * Overwrites: P of a hundred requests, chosen by the request's number, are followed by a set when they hit; every second of those
- * changes the size of that key from then on, by up to a fifth of what it began with. */
+ * changes the size of that key from then on, by up to a fifth of what it began with. Deletes are chosen likewise. */
 #include "replay.h"
 
 #include "host.h"
@@ -89,42 +89,57 @@ static void take_sizes(struct replay *replay) {
     free(quantiles);
 }
 
-static void take_overwrites(struct replay *replay) {
+/* What becomes of the items that are hit, and of the sizes. */
+static void take_changes(struct replay *replay) {
     struct trace *trace = &replay->trace;
-    if (replay->overwrite == 0)
+    if (replay->overwrite == 0 && replay->removal == 0 && !replay->grow)
         return;
     uint32_t *sizes = host_alloc(trace->request_count * sizeof *sizes), *now = host_alloc(trace->key_count * sizeof *now);
     struct rng rng = {mix64(replay->seed)};
-    replay->rewrites = host_alloc(trace->request_count);
+    replay->after = host_alloc(trace->request_count);
     memset(now, 0xff, trace->key_count * sizeof *now);
     for (uint64_t at = 0; at < trace->request_count; at++) {
         uint32_t id = trace->ids[at], base = value_bytes_at(replay, at);
+        uint64_t lot = rng_below(&rng, 100);
         if (now[id] == UINT32_MAX)
             now[id] = base;
-        replay->rewrites[at] = rng_below(&rng, 100) < replay->overwrite;
-        if (replay->rewrites[at] && rng_below(&rng, 2) == 0)
+        replay->after[at] = lot < replay->overwrite                     ? POLICY_REWRITE
+                            : lot < replay->overwrite + replay->removal ? POLICY_DELETE
+                                                                        : POLICY_NOTHING;
+        if (replay->after[at] == POLICY_REWRITE && rng_below(&rng, 2) == 0)
             now[id] = base - base / 5 + (uint32_t)rng_below(&rng, (uint64_t)base / 5 * 2 + 1);
-        sizes[at] = now[id];
+        sizes[at] = replay->grow && at >= trace->request_count / 2 ? now[id] * 2 : now[id];
     }
     free(now);
     free(replay->value_bytes);
     replay->value_bytes = sizes;
 }
 
+static int by_size(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
 static void measure_requests(struct replay *replay) {
     struct trace *trace = &replay->trace;
+    uint64_t *costs = host_alloc(trace->key_count * sizeof *costs), *cost = costs;
     uint8_t *seen = host_alloc(trace->key_count);
     double sum = 0;
     for (uint64_t at = 0; at < trace->request_count; at++) {
         uint32_t value_bytes = value_bytes_at(replay, at);
         if (value_bytes > replay->value_bytes_max)
             replay->value_bytes_max = value_bytes;
-        if (!seen[trace->ids[at]])
-            sum += (double)replay_cost(trace_key_bytes(trace, trace->ids[at]), value_bytes);
+        if (seen[trace->ids[at]])
+            continue;
         seen[trace->ids[at]] = 1;
+        *cost = replay_cost(trace_key_bytes(trace, trace->ids[at]), value_bytes);
+        sum += (double)*cost++;
     }
-    free(seen);
+    qsort(costs, trace->key_count, sizeof *costs, by_size);
     replay->cost_mean = sum / trace->key_count;
+    replay->cost_median = costs[trace->key_count / 2];
+    free(seen);
+    free(costs);
 }
 
 /* Items are equal when nobody says otherwise; their size makes a file of a MiB at the least, below which a file's fixed
@@ -135,7 +150,7 @@ static void choose_entry(struct replay *replay) {
         if (trace_key_bytes(trace, id) > replay->keys_bytes_max)
             replay->keys_bytes_max = trace_key_bytes(trace, id);
     }
-    bool asked = replay->entry_bytes > 0;
+    bool asked = replay->entry_asked = replay->entry_bytes > 0;
     if (!asked)
         replay->entry_bytes = ENTRY_BYTES;
     if (!asked && replay->items_wanted > 0 && replay->items_wanted * ENTRY_BYTES < DATA_BYTES_LEAST)
@@ -174,6 +189,13 @@ static void put(struct worker *worker, uint32_t id, uint32_t value_bytes) {
         worker->slot->errors++;
 }
 
+/* Another worker may have been first, or an eviction. */
+static void drop(struct worker *worker, uint32_t id) {
+    const struct trace *trace = &worker->replay->trace;
+    int result = millpond_delete(worker->pond, trace_key(trace, id), trace_key_bytes(trace, id));
+    worker->slot->errors += result != MILLPOND_OK && result != MILLPOND_MISS;
+}
+
 static void request(struct worker *worker, uint64_t at) {
     const struct replay *replay = worker->replay;
     uint32_t id = replay->trace.ids[at], there;
@@ -189,8 +211,10 @@ static void request(struct worker *worker, uint64_t at) {
             right = right && there == id;
         }
         worker->slot->wrong += !right;
-        if (replay->rewrites && replay->rewrites[at])
+        if (replay->after && replay->after[at] == POLICY_REWRITE)
             put(worker, id, value_bytes_at(replay, at));
+        else if (replay->after && replay->after[at] == POLICY_DELETE)
+            drop(worker, id);
     } else if (result == MILLPOND_MISS) {
         worker->slot->misses++;
         put(worker, id, value_bytes_at(replay, at));
@@ -299,10 +323,10 @@ static void replay_pond(struct replay *replay) {
 
 static void replay_policies(struct replay *replay) {
     struct trace *trace = &replay->trace;
-    struct policy_requests requests = {trace->request_count, trace->ids, NULL, replay->rewrites, trace->key_count, 0};
+    struct policy_requests requests = {trace->request_count, trace->ids, NULL, replay->after, trace->key_count, 0, 0};
     uint32_t *costs = NULL;
     uint64_t data_bytes = replay->stats.segments * replay->stats.segment_bytes;
-    replay->capacity_in_items = replay->equal && replay->overwrite == 0;
+    replay->capacity_in_items = replay->equal && replay->overwrite == 0 && !replay->grow;
     if (replay->capacity_in_items) {
         requests.capacity = replay->items_wanted > 0 ? replay->items_wanted : data_bytes / replay_cost(0, replay->entry_bytes);
     } else {
@@ -311,6 +335,7 @@ static void replay_policies(struct replay *replay) {
         for (uint64_t at = 0; at < trace->request_count; at++)
             costs[at] = (uint32_t)replay_cost(trace_key_bytes(trace, trace->ids[at]), value_bytes_at(replay, at));
         requests.costs = costs;
+        requests.cost_max = replay_cost(replay->keys_bytes_max, replay->stats.max_item_bytes);
     }
     replay->capacity = requests.capacity;
     for (unsigned i = 0; i < replay->policy_count && !host_interrupted; i++)
@@ -328,7 +353,7 @@ static int choose_policies(struct replay *replay) {
         size_t bytes = strcspn(from, ",");
         const struct policy *policy = policy_find(from, bytes);
         if (!policy)
-            return args_wrong("replay", "--policies %s: there is no policy '%.*s'; use fifo, lru, sieve, s3fifo, belady or all",
+            return args_wrong("replay", "--policies %s: there is no policy '%.*s'; --help names them",
                               replay->policy_list, (int)bytes, from);
         if (replay->policy_count == REPLAY_POLICIES_MAX)
             return args_wrong("replay", "--policies %s: more than %d", replay->policy_list, REPLAY_POLICIES_MAX);
@@ -344,11 +369,13 @@ static int parse(struct replay *replay, enum trace_format *format, int argc, cha
     const struct args_option options[] = {
         {"size", ARGS_SIZE, &replay->size_bytes, "S", "size of the cache file", 1, 0},
         {"items", ARGS_TEXT, &replay->items_text, "N|P%", "in its place: a file for N equal items, or for P % of the trace's keys", 0, 0},
-        {"entry", ARGS_SIZE, &replay->entry_bytes, "S", "bytes of key and value of equal items (124, more where N is small)", 1, 1 << 26},
+        {"entry", ARGS_SIZE, &replay->entry_bytes, "S", "of equal items (124, more for few); with sizes: for the index", 1, 1 << 26},
         {"value-sizes", ARGS_TEXT, &replay->sizes_path, "FILE", "each key's hash picks its value's size from these lines", 0, 0},
         {"overwrite", ARGS_COUNT, &replay->overwrite, "P", "of a hundred hits, how many are followed by a set", 0, 100},
+        {"delete", ARGS_COUNT, &replay->removal, "P", "of a hundred hits, how many are followed by a delete", 0, 100},
+        {"grow", ARGS_FLAG, &replay->grow, NULL, "values are twice as large from the middle of the trace on", 0, 0},
         {"workers", ARGS_COUNT, &replay->workers, "N", "processes that share the trace", 1, REPLAY_WORKERS_MAX},
-        {"policies", ARGS_TEXT, &replay->policy_list, "LIST", "exact policies beside it: fifo,lru,sieve,s3fifo,belady or all", 0, 0},
+        {"policies", ARGS_TEXT, &replay->policy_list, "LIST", "exact ones: fifo,lru,sieve,s3fifo,arc,wtinylfu,belady or all", 0, 0},
         {"format", ARGS_TEXT, &replay->format_text, "F", "of the trace: auto, text or oracle", 0, 0},
         {"segment", ARGS_SIZE, &replay->shape.segment_bytes, "S", "bytes of a segment (the library's choice)", 1, 0},
         {"shards", ARGS_COUNT, &replay->shards, "N", "shards (the library's choice)", 1, 256},
@@ -373,6 +400,8 @@ static int parse(struct replay *replay, enum trace_format *format, int argc, cha
         ;
     if (*format > TRACE_ORACLE)
         return args_wrong("replay", "--format %s: that is none of auto, text, oracle", replay->format_text);
+    if (replay->overwrite + replay->removal > 100)
+        return args_wrong("replay", "--overwrite and --delete are more than 100 of a hundred hits together");
     if ((replay->size_bytes > 0) == (replay->items_text != NULL))
         return args_wrong("replay", "exactly one of --size and --items is needed");
     replay->shape.shards = (uint32_t)replay->shards;
@@ -429,9 +458,9 @@ int verb_replay(int argc, char **argv) {
     report_open(&json, &replay.json_wish);
     choose_entry(&replay);
     take_sizes(&replay);
-    take_overwrites(&replay);
+    take_changes(&replay);
     measure_requests(&replay);
-    replay.shape.entry_bytes = replay.equal ? replay.entry_bytes : (uint64_t)replay.cost_mean - REPLAY_HEADER_BYTES;
+    replay.shape.entry_bytes = replay.equal || replay.entry_asked ? replay.entry_bytes : replay.cost_median - REPLAY_HEADER_BYTES;
     replay.shape.folder = host_scratch(replay.size_bytes > 0 ? replay.size_bytes : wanted_bytes(&replay) * 5 / 4);
     choose_size(&replay);
     replay_pond(&replay);
@@ -447,6 +476,6 @@ int verb_replay(int argc, char **argv) {
         host_warn("replay: %llu wrong values, %llu errors", (unsigned long long)replay.wrong, (unsigned long long)replay.errors);
     trace_free(&replay.trace);
     free(replay.value_bytes);
-    free(replay.rewrites);
+    free(replay.after);
     return wrong;
 }

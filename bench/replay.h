@@ -31,7 +31,8 @@ struct replay_policy {
 
 struct replay {
     const char *path, *items_text, *sizes_path, *policy_list, *format_text, *file, *plot_path;
-    uint64_t size_bytes, items_wanted, workers, overwrite, entry_bytes;
+    uint64_t size_bytes, items_wanted, workers, overwrite, removal, entry_bytes;
+    bool grow, entry_asked;
     struct replay_shape shape;
     uint64_t shards, seed;
     struct args_json json_wish;
@@ -39,10 +40,11 @@ struct replay {
     struct trace trace;
     bool equal;              /* every item has entry_bytes of key and value */
     uint32_t *value_bytes;   /* of each request; NULL: entry_bytes less the key */
-    uint8_t *rewrites;       /* of each request: a hit is followed by a set of this size */
+    uint8_t *after;          /* of each request, enum policy_after: a hit is followed by a set of this size, or a delete; NULL: nothing */
     uint32_t value_bytes_max;
     uint64_t keys_bytes_max;
     double cost_mean;        /* of an item, over the keys */
+    uint64_t cost_median;
 
     struct millpond_stats stats;
     uint64_t misses, sets, too_large, wrong, errors, items_most;

@@ -31,6 +31,12 @@ void replay_print(const struct replay *replay) {
         printf(", %llu bytes of key and value each", (unsigned long long)replay->entry_bytes);
     printf("\nwritten      %s set, %s copied: write amplification %.3f\n", figure_bytes(a, stats->bytes_set),
            figure_bytes(b, stats->bytes_copied), ratio(stats->bytes_copied, stats->bytes_set));
+    printf("one set      %llu entries examined and %s copied by recycling at the most, %llu segments freed at once\n",
+           (unsigned long long)stats->steps_max, figure_bytes(a, stats->step_bytes_max), (unsigned long long)stats->stalls);
+    if (stats->index_evictions > 0)
+        printf("index        %llu slots; %llu entries left for want of one\n", (unsigned long long)stats->index_slots,
+               (unsigned long long)stats->index_evictions);
+    printf("payload      %.3f of the file is key and value\n", ratio(stats->bytes, stats->file_bytes));
     printf("speed        %.0f ns a request and process, %llu processes\n",
            replay->seconds * 1e9 * (double)replay->workers / (double)replay->trace.request_count, (unsigned long long)replay->workers);
     if (replay->too_large > 0)
@@ -73,6 +79,8 @@ void replay_write_json(const struct replay *replay, struct json *json) {
     report_u64(json, "shards", stats->shards);
     report_u64(json, "entry_bytes", replay->equal ? replay->entry_bytes : 0);
     report_u64(json, "overwrite", replay->overwrite);
+    report_u64(json, "delete", replay->removal);
+    report_u64(json, "grow", replay->grow);
     report_u64(json, "workers", replay->workers);
     report_real(json, "seconds", replay->seconds);
     report_u64(json, "sets", replay->sets);
@@ -85,6 +93,12 @@ void replay_write_json(const struct replay *replay, struct json *json) {
     report_u64(json, "ghost_hits", stats->ghost_hits);
     report_u64(json, "hole_hits", stats->hole_hits);
     report_u64(json, "relinks", stats->relinks);
+    report_u64(json, "index_evictions", stats->index_evictions);
+    report_u64(json, "index_slots", stats->index_slots);
+    report_u64(json, "steps_max", stats->steps_max);
+    report_u64(json, "step_bytes_max", stats->step_bytes_max);
+    report_u64(json, "stalls", stats->stalls);
+    report_real(json, "payload_share", ratio(stats->bytes, stats->file_bytes));
     report_u64(json, "policy_capacity", replay->policy_count > 0 ? replay->capacity : 0);
     report_text(json, "policy_capacity_unit", replay->capacity_in_items ? "items" : "bytes");
     report_array(json, "policies");

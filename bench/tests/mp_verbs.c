@@ -375,6 +375,25 @@ Test(verbs, replay_takes_sizes_from_quantiles_and_overwrites) {
     program_free(&program);
 }
 
+Test(verbs, replay_deletes_and_lets_values_grow) {
+    struct program program;
+    put_zipf_trace("trace", 50000, 5000);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "10%", "--delete", "20", "--grow", "--policies", "s3fifo,arc",
+                "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "wrong"), 0);
+    cr_assert_eq(number(root, "delete"), 20);
+    cr_assert_gt(number(root, "misses"), 50000 * 2 / 10, "what was deleted misses");
+    cr_assert_gt(number(root, "steps_max"), 0);
+    cr_assert_float_eq(real(root, "miss_ratio"), policy_ratio(root, "s3fifo"), 0.15 * policy_ratio(root, "s3fifo"));
+    json_decref(root);
+    program_free(&program);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "10%", "--delete", "60", "--overwrite", "50");
+    cr_assert_eq(program.status, 2);
+    program_free(&program);
+}
+
 Test(verbs, replay_needs_one_size) {
     struct program program;
     program_put("trace", "a\n", 2);

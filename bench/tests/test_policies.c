@@ -7,9 +7,9 @@
 #include <string.h>
 
 static uint64_t misses_of(const char *name, const uint32_t *ids, size_t count, uint64_t capacity, const uint32_t *costs,
-                          const uint8_t *rewrites) {
+                          const uint8_t *after) {
     const struct policy *policy = policy_find(name, strlen(name));
-    struct policy_requests requests = {count, ids, costs, rewrites, 32, capacity};
+    struct policy_requests requests = {count, ids, costs, after, 32, capacity, 0};
     cr_assert_not_null(policy, "%s", name);
     return policy->misses(&requests);
 }
@@ -101,6 +101,53 @@ Test(policies, an_item_that_is_written_anew_takes_its_new_room) {
     cr_assert_eq(misses_of("fifo", ids, 5, 10, costs, rewrites), 4);
 }
 
+Test(policies, arc_keeps_what_was_asked_for_twice_through_a_scan) {
+    /* 0 and 1 are frequent when 2 to 7 pass once each; an LRU of four places forgets them. */
+    static const uint32_t ids[] = {0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1};
+    cr_assert_eq(MISSES("arc", 4, ids), 8);
+    cr_assert_eq(MISSES("lru", 4, ids), 10);
+}
+
+Test(policies, arc_gives_the_recent_more_when_their_ghost_is_asked_for) {
+    /* Two places. 0 is frequent, so 2 pushes 1 out, into the recent ones' ghost; 1 comes back, the target of the recent rises to one, and
+     * of 2 and 0 it is 0 that goes. */
+    static const uint32_t ids[] = {0, 0, 1, 2, 1, 2};
+    cr_assert_eq(MISSES("arc", 2, ids), 4);
+}
+
+Test(policies, wtinylfu_refuses_who_was_asked_for_less_than_the_one_that_would_leave) {
+    /* Three places, one of them the window. 0 and 1 were asked for three times; none of 2 to 9, once each, takes their place. */
+    static const uint32_t ids[] = {0, 1, 0, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1};
+    cr_assert_eq(MISSES("wtinylfu", 3, ids), 10);
+    cr_assert_eq(MISSES("lru", 3, ids), 12);
+}
+
+Test(policies, wtinylfu_halves_its_counts) {
+    /* Two places, so counts are halved each twenty requests. 0 was asked for 15 times long ago; 1 and 2 take turns for 200 requests: had 0
+     * kept its count, one of them would miss each time. */
+    uint32_t ids[215];
+    for (unsigned i = 0; i < 215; i++)
+        ids[i] = i < 15 ? 0 : 1 + i % 2;
+    cr_assert_lt(MISSES("wtinylfu", 2, ids), 40);
+}
+
+Test(policies, a_deleted_item_is_gone_and_its_room_free) {
+    static const uint32_t ids[] = {0, 1, 2, 1, 3, 0, 2, 3, 1};
+    static const uint8_t after[] = {0, 0, 0, POLICY_DELETE, 0, 0, 0, 0, 0};
+    for (const struct policy *policy = policies; policy->name; policy++) /* 3 takes 1's place, and only 1 has to be fetched again */
+        if (strcmp(policy->name, "wtinylfu") != 0)
+            cr_assert_eq(misses_of(policy->name, ids, 9, 3, NULL, after), 5, "%s", policy->name);
+    cr_assert_eq(misses_of("wtinylfu", ids, 8, 3, NULL, after), 4);
+}
+
+Test(policies, what_the_cache_at_hand_refuses_is_refused) {
+    static const uint32_t ids[] = {0, 1, 0, 1}, costs[] = {5, 7, 5, 7};
+    for (const struct policy *policy = policies; policy->name; policy++) {
+        struct policy_requests requests = {4, ids, costs, NULL, 32, 20, 6};
+        cr_assert_eq(policy->misses(&requests), 3, "%s", policy->name);
+    }
+}
+
 /* The fewest misses from `at` on, over every choice of what to evict; `held` is a set of items as bits. */
 static unsigned fewest(const uint32_t *ids, unsigned count, unsigned at, unsigned held, unsigned capacity) {
     if (at == count)
@@ -132,7 +179,7 @@ Test(policies, belady_is_as_good_as_the_best_of_all_choices_and_none_is_better) 
 }
 
 Test(policies, unknown_names_are_not_found) {
-    cr_assert_null(policy_find("arc", 3));
+    cr_assert_null(policy_find("mru", 3));
     cr_assert_null(policy_find("lrux", 4));
     cr_assert_null(policy_find("", 0));
 }
