@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* test_hit_ratio.c: eviction does not get worse. A trace of this test's own making, part Zipf, part repeats of what was asked for lately,
+ * part a scan, goes through a pond and through exact S3-FIFO with as much room; only misses are counted, never time. A file's hash seed is
+ * random, which moves the ratios by 0.001; behind each bound stands what is seen, and what a mistake that it is there for makes of it. */
+#include "host.h"
+#include "policies.h"
+#include "replay.h"
+#include "zipf.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { REQUESTS = 300000, KEYS = 40000, LATELY = 3000, VALUE_BYTES_MAX = 400000 };
+
+static uint32_t ids[REQUESTS], costs[REQUESTS], value_bytes[REQUESTS];
+static uint8_t after[REQUESTS];
+
+static char folder[48];
+static void begin(void) {
+    snprintf(folder, sizeof folder, "/tmp/bench-hit-ratio-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+}
+static void end(void) { host_remove_folder(folder); }
+
+static uint32_t make_ids(void) {
+    struct rng rng = {7};
+    struct zipf zipf;
+    uint32_t scanned = KEYS;
+    zipf_init(&zipf, KEYS, 0.8);
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        uint64_t lot = rng_below(&rng, 10);
+        if (lot < 7 || i < LATELY)
+            ids[i] = (uint32_t)(mix64(zipf_draw(&zipf, &rng)) % KEYS);
+        else if (lot < 9)
+            ids[i] = ids[i - 1 - rng_below(&rng, LATELY)];
+        else
+            ids[i] = scanned++;
+    }
+    return scanned;
+}
+
+/* What the file is, and what the values are. */
+struct trial {
+    uint64_t size_bytes;
+    uint32_t entry_bytes;
+    uint32_t (*bytes_of)(uint64_t random);
+    unsigned overwrites; /* of a hundred hits */
+    bool by_items;       /* S3-FIFO gets as many items as the file ever held; else the bytes of the file's segments */
+};
+
+static void make_values(const struct trial *trial) {
+    struct rng rng = {9};
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        uint32_t bytes = trial->bytes_of(mix64(ids[i] + UINT64_C(77)));
+        after[i] = rng_below(&rng, 100) < trial->overwrites ? POLICY_REWRITE : POLICY_NOTHING;
+        value_bytes[i] = after[i] == POLICY_REWRITE ? bytes - bytes / 5 + (uint32_t)rng_below(&rng, bytes / 5 * 2 + 1) : bytes;
+        costs[i] = (uint32_t)replay_cost(8, value_bytes[i]);
+    }
+}
+
+/* Replays the requests; misses, and what S3-FIFO is to be given. */
+static uint64_t pond_misses(const struct trial *trial, struct millpond_stats *stats, uint64_t *items_most) {
+    struct replay_shape shape = {.entry_bytes = trial->entry_bytes};
+    char why[HOST_WHY_BYTES], path[64], key[9];
+    struct millpond *pond;
+    unsigned char *value = calloc(1, VALUE_BYTES_MAX);
+    uint64_t misses = 0;
+    *items_most = 0;
+    snprintf(path, sizeof path, "%s/pond", folder);
+    cr_assert(replay_create(&shape, path, trial->size_bytes, &pond, why), "%s", why);
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        snprintf(key, sizeof key, "%08x", ids[i]);
+        int hit = millpond_get(pond, key, 8, value, VALUE_BYTES_MAX, NULL) == MILLPOND_OK;
+        misses += !hit;
+        if (!hit || after[i] == POLICY_REWRITE) {
+            int result = millpond_set(pond, key, 8, value, value_bytes[i], 0);
+            cr_assert(result == MILLPOND_OK || result == MILLPOND_ERR_TOO_LARGE, "%s", millpond_strerror(result));
+        }
+        if (i % 256 == 0 || i == REQUESTS - 1) {
+            millpond_stats(pond, -1, stats);
+            *items_most = stats->items > *items_most ? stats->items : *items_most;
+        }
+    }
+    millpond_close(pond);
+    free(value);
+    return misses;
+}
+
+/* The pond's misses to those of exact S3-FIFO with as much room. */
+static double to_s3fifo(const struct trial *trial) {
+    struct millpond_stats stats;
+    uint64_t items_most;
+    struct policy_requests requests = {REQUESTS, ids, trial->by_items ? NULL : costs, after, 0, 0, 0};
+    requests.key_count = make_ids();
+    make_values(trial);
+    uint64_t misses = pond_misses(trial, &stats, &items_most);
+    requests.capacity = trial->by_items ? items_most : stats.segments * stats.segment_bytes;
+    requests.cost_max = trial->by_items ? 0 : replay_cost(8, stats.max_item_bytes);
+    uint64_t exact = policy_find("s3fifo", 6)->misses(&requests);
+    double ratio = (double)misses / (double)exact;
+    cr_log_info("%llu misses, exact S3-FIFO %llu: %.4f", (unsigned long long)misses, (unsigned long long)exact, ratio);
+    return ratio;
+}
+
+static uint32_t always_100(uint64_t random) {
+    (void)random;
+    return 100;
+}
+
+static uint32_t always_1000(uint64_t random) {
+    (void)random;
+    return 1000;
+}
+
+/* Mostly 60 to 315 bytes; one in a hundred a kilobyte to 17; one in 800 up to 50 KiB, a fortieth to a fifteenth of the file. */
+static uint32_t long_tailed(uint64_t random) {
+    uint32_t low = (uint32_t)random & 0xffff;
+    return random >> 32 & 1023 ? random >> 42 & 127 ? 60 + (low & 255) : 1000 + (low & 16383) : 22000 + (low & 32767);
+}
+
+TestSuite(hit_ratio, .init = begin, .fini = end);
+
+Test(hit_ratio, equal_items_miss_as_exact_s3fifo_does) {
+    double ratio = to_s3fifo(&(struct trial){.size_bytes = 1 << 20, .entry_bytes = 108, .bytes_of = always_100, .by_items = true});
+    cr_assert_lt(ratio, 1.020, "%.4f", ratio); /* 1.011; 24 segments: 1.029 */
+}
+
+Test(hit_ratio, a_small_file_wastes_little_of_its_room) {
+    double ratio = to_s3fifo(&(struct trial){.size_bytes = 256 << 10, .entry_bytes = 1008, .bytes_of = always_1000});
+    cr_assert_lt(ratio, 1.0085, "%.4f", ratio); /* 1.0064; 24 segments: 1.011 */
+}
+
+Test(hit_ratio, a_few_large_values_do_not_push_out_many_small_ones) {
+    double ratio = to_s3fifo(&(struct trial){.size_bytes = 1 << 20, .entry_bytes = 190, .bytes_of = long_tailed});
+    cr_assert_lt(ratio, 1.03, "%.4f", ratio); /* 0.994; large values in the main queue: 1.076 */
+}
+
+Test(hit_ratio, overwrites_with_other_sizes_do_not_eat_the_cache) {
+    double ratio = to_s3fifo(&(struct trial){.size_bytes = 1 << 20, .entry_bytes = 108, .bytes_of = always_100, .overwrites = 50});
+    cr_assert_lt(ratio, 1.03, "%.4f", ratio); /* 1.012; holes not reused: 1.217 */
+}
+
+Test(hit_ratio, a_full_index_evicts_nearly_as_well_as_full_memory) {
+    double ratio = to_s3fifo(&(struct trial){.size_bytes = 1 << 20, .entry_bytes = 300, .bytes_of = always_100, .by_items = true});
+    cr_assert_lt(ratio, 0.98, "%.4f", ratio); /* 0.971, no bucket decides alone; when each did: 0.987 */
+}
