@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Checking a shard: everything that the file says twice must say the same.
  *
+ *   K0 no transaction is left unfinished
  *   K1 segments: known states; entries can be stepped over from start to tail; a map of where entries begin is made
  *   K2 slots: each names the beginning of a live entry whose key belongs to this bucket, with this tag, and which is intact; a root's
  *   chunks
@@ -14,6 +15,7 @@
 #include "entry.h"
 #include "index.h"
 #include "recycle.h"
+#include "redo.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -227,6 +229,13 @@ static void check_lost(struct checker *c) {
     }
 }
 
+/* Whoever takes the mutex finishes what a dead holder left: behind a mutex that was given back there is no transaction. */
+static void check_redo(struct checker *c) {
+    if (pond_redo_pending(c->ref) == 0) return;
+    if (mending(c)) pond_redo_recover(c->ref);
+    damage(c, mending(c), "it takes part in a transaction that is over");
+}
+
 static void check_lists(struct checker *c) {
     const struct pond_shard *shard = c->ref->shard;
     check_lost(c);
@@ -244,6 +253,7 @@ int pond_check_shard(const struct pond_ref *ref, unsigned flags, void (*report)(
     c.spills = calloc(ref->g->bucket_count, sizeof *c.spills);
     int failed = c.begins && c.named && c.spills ? 0 : ENOMEM;
     if (!failed) {
+        check_redo(&c);
         for (uint32_t i = 0; i < ref->g->segment_count; i++) check_segment(&c, i);
         for (uint32_t b = 0; b < ref->g->bucket_count; b++) check_bucket(&c, b);
         check_counts(&c);

@@ -69,7 +69,9 @@ static int prepare(struct pond_map *map, struct pond_txn_item *item, uint64_t no
     item->ghost = -1;
     pond_read_prefetch_bucket(map, item->key.hash);
     if (!(item->kind & POND_TXN_PUT)) return 1;
+    if (item->kind & POND_TXN_COUNTER) item->value = &item->number;
     item->content = pond_publish_content(&item->key, item->value, item->value_bytes, item->ttl_ms, 0, now_ms);
+    if (item->kind & POND_TXN_COUNTER) item->content.flags |= POND_ENTRY_COUNTER;
     item->units = pond_entry_units(&item->content);
     if (!pond_large_is(g, item->units, item->value_bytes)) {
         pond_entry_sum(&item->content);
@@ -120,6 +122,16 @@ static int write_large(const struct pond_ref *ref, struct pond_txn_item *item, c
     return pond_publish_write_large(ref, old, room, &root, item->value, item->value_bytes, item->list);
 }
 
+/* A counter goes on with the time to live that it has. Returns what is left of it, as of a set. */
+static uint64_t keep_expiry(const struct pond_ref *ref, struct pond_txn_item *item, const struct pond_old *old) {
+    if (!(item->kind & POND_TXN_KEEP) || !old->alive || !(old->d.flags & POND_ENTRY_TTL)) return item->ttl_ms;
+    uint64_t end = pond_expiry_unpack(old->d.expiry), now_ms = pond_clock_read(ref->map);
+    item->content.flags |= POND_ENTRY_TTL;
+    item->content.expiry = old->d.expiry;
+    item->units = pond_entry_units(&item->content);
+    return end == POND_EXPIRY_NEVER ? 0 : end > now_ms ? end - now_ms : 1;
+}
+
 static int write_item(const struct pond_ref *ref, struct pond_txn_item *item) {
     struct pond_place place = pond_place_of(ref->g, item->key.hash);
     struct pond_old old;
@@ -130,7 +142,7 @@ static int write_item(const struct pond_ref *ref, struct pond_txn_item *item) {
         if (old.found) pond_redo_add(ref, POND_REDO_REMOVE, item->key.hash, old.where);
         return 1;
     }
-    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, item->ttl_ms)};
+    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, keep_expiry(ref, item, &old))};
     uint32_t strangers = item->list ? pond_large_queue(ref->g, item->value_bytes) : (uint32_t)POND_SMALL;
     room.queue = pond_publish_queue(ref, &old, item->key.hash, strangers, &item->ghost);
     item->content.sequence = pond_publish_sequence(ref);

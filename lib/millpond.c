@@ -288,6 +288,15 @@ int millpond_txn_delete(struct millpond_txn *txn, const void *key, size_t key_by
     return leave(pond_txn_delete(map, txn, &k));
 }
 
+int millpond_txn_incr(struct millpond_txn *txn, const void *key, size_t key_bytes, int64_t delta, const struct millpond_incr *create,
+                      int64_t *value) {
+    struct pond_key k;
+    if (!txn) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(txn->pond);
+    if ((create && create->ttl_ms > POND_TTL_MS_MAX) || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+    return leave(pond_txn_incr(map, txn, &k, delta, create, value));
+}
+
 int millpond_txn_commit(struct millpond_txn *txn) {
     if (!txn) return MILLPOND_ERR_ARGUMENT;
     struct pond_map *map = enter(txn->pond);

@@ -38,8 +38,7 @@ struct part {
     struct pond_place place;
     uint32_t shard;
     struct pond_bucket *bucket; /* NULL: absent */
-    const unsigned char *at;
-    uint32_t slot, version;
+    uint32_t slot, where, version;
     uint32_t home_version, other_version; /* of an absent key */
     const uint64_t *number;               /* of a counter, else NULL */
     const uint32_t *sequence;
@@ -73,13 +72,15 @@ static void prepare(struct snapshot *s) {
 
 /* ---- Z1 ---- */
 
-static void remember(struct part *part, const struct pond_found *f) {
+static void remember(const struct pond_ref *ref, struct part *part, const struct pond_found *f) {
     part->bucket = f->bucket;
     part->slot = f->slot;
     part->version = f->version;
-    part->at = f->at;
+    part->where = (uint32_t)((uint64_t)(f->at - ref->base) / POND_UNIT_BYTES);
     part->number = NULL;
-    if (POND_LIKELY(!(f->d.flags & POND_ENTRY_COUNTER))) return;
+}
+
+static void remember_number(struct part *part, const struct pond_found *f) {
     part->number = (const uint64_t *)(const void *)(f->at + f->d.value_off);
     part->sequence = (const uint32_t *)(const void *)(f->at + (f->d.flags & POND_ENTRY_TTL ? 16 : 8));
     part->sequence_was = f->d.sequence;
@@ -87,26 +88,36 @@ static void remember(struct part *part, const struct pond_found *f) {
     part->number_was = pond_load_64(part->number);
 }
 
-static enum pond_turn collect_absent(const struct pond_ref *ref, struct part *part) {
+/* What is not in its home bucket as a plain value. */
+static __attribute__((noinline)) int collect_any(const struct pond_ref *ref, struct part *part, struct millpond_mget *item) {
     struct pond_found f;
+    item->result = MILLPOND_MISS;
     part->bucket = NULL;
     part->home_version = pond_load_acquire_32(&ref->buckets[part->place.home].version);
     part->other_version = pond_load_acquire_32(&ref->buckets[part->place.other].version);
-    return pond_look(ref, &part->place, &part->key, &f) == POND_ABSENT ? POND_ABSENT : POND_AGAIN;
+    enum pond_turn was = pond_look(ref, &part->place, &part->key, &f);
+    if (was != POND_FOUND) return was == POND_ABSENT;
+    remember(ref, part, &f);
+    if (f.d.flags & POND_ENTRY_COUNTER) remember_number(part, &f);
+    was = pond_read_take(ref, &f, &part->key, item->buf, item->buf_bytes, &item->value_bytes, NULL, &item->result);
+    if (was == POND_ABSENT) item->result = MILLPOND_MISS; /* over, or damaged: a miss as long as the slot names it */
+    return was != POND_AGAIN;
 }
 
 /* 1, or 0: again. */
 static int collect(const struct snapshot *s, struct part *part, struct millpond_mget *item) {
     struct pond_ref ref = pond_ref_of(s->map, part->shard);
     struct pond_found f;
-    item->result = MILLPOND_MISS;
-    enum pond_turn was = pond_look(&ref, &part->place, &part->key, &f);
-    if (POND_UNLIKELY(was == POND_ABSENT)) was = collect_absent(&ref, part);
-    if (was != POND_FOUND) return was == POND_ABSENT;
-    remember(part, &f);
-    was = pond_read_take(&ref, &f, &part->key, item->buf, item->buf_bytes, &item->value_bytes, NULL, &item->result);
-    if (POND_UNLIKELY(was == POND_ABSENT)) item->result = MILLPOND_MISS; /* over, or damaged: a miss as long as the slot names it */
-    return was != POND_AGAIN;
+    enum pond_turn was = pond_look_home(&ref, &part->place, &part->key, &f);
+    if (POND_UNLIKELY(was != POND_FOUND || f.d.flags & ~POND_ENTRY_WIDE)) return collect_any(&ref, part, item);
+    remember(&ref, part, &f);
+    item->value_bytes = f.d.value_bytes;
+    item->result = MILLPOND_TOO_SMALL;
+    if (POND_LIKELY(f.d.value_bytes <= item->buf_bytes)) {
+        pond_copy_out(item->buf, f.at + f.d.value_off, f.d.value_bytes);
+        item->result = MILLPOND_OK;
+    }
+    return pond_read_valid(f.bucket, f.version);
 }
 
 static int collect_all(const struct snapshot *s) {
@@ -117,9 +128,11 @@ static int collect_all(const struct snapshot *s) {
         for (size_t i = first; i < first + n; i++)
             if (s->parts[i].key.bytes) pond_read_prefetch_entry(s->map, s->parts[i].key.hash);
         for (size_t i = first; i < first + n; i++)
-            if (s->parts[i].key.bytes && !collect(s, &s->parts[i], &s->items[i])) return 0;
+            if (s->parts[i].key.bytes) {
+                if (!collect(s, &s->parts[i], &s->items[i])) return 0;
+                POND_CRASHPOINT("snapshot.collected");
+            }
     }
-    POND_CRASHPOINT("snapshot.collected");
     return 1;
 }
 
@@ -139,16 +152,17 @@ static int quiet(const struct snapshot *s) {
 
 /* ---- Z3 ---- */
 
-static int same(const struct snapshot *s, const struct part *part) {
+static int still_absent(const struct snapshot *s, const struct part *part) {
     struct pond_ref ref = pond_ref_of(s->map, part->shard);
-    if (POND_UNLIKELY(part->bucket == NULL)) {
-        struct pond_found f;
-        if (pond_look(&ref, &part->place, &part->key, &f) != POND_ABSENT) return 0;
-        return pond_read_valid(&ref.buckets[part->place.home], part->home_version) &&
-               pond_read_valid(&ref.buckets[part->place.other], part->other_version);
-    }
-    uint64_t word = pond_read_slot(part->bucket, part->slot);
-    if (pond_ref_at(&ref, pond_slot_where(word)) != part->at) return 0;
+    struct pond_found f;
+    if (pond_look(&ref, &part->place, &part->key, &f) != POND_ABSENT) return 0;
+    return pond_read_valid(&ref.buckets[part->place.home], part->home_version) &&
+           pond_read_valid(&ref.buckets[part->place.other], part->other_version);
+}
+
+static int same(const struct snapshot *s, const struct part *part) {
+    if (POND_UNLIKELY(part->bucket == NULL)) return still_absent(s, part);
+    if (pond_slot_where(pond_read_slot(part->bucket, part->slot)) != part->where) return 0;
     if (POND_UNLIKELY(part->number != NULL)) {
         if (pond_load_acquire_64(part->number) != part->number_was || pond_load_32(part->sequence) != part->sequence_was) return 0;
     }
@@ -157,6 +171,7 @@ static int same(const struct snapshot *s, const struct part *part) {
 
 static int turn(const struct snapshot *s) {
     if (!collect_all(s) || !quiet(s)) return 0;
+    POND_CRASHPOINT("snapshot.quiet");
     for (size_t i = 0; i < s->count; i++)
         if (s->parts[i].key.bytes && !same(s, &s->parts[i])) return 0;
     return 1;

@@ -15,7 +15,9 @@
 #include "large.h"
 #include "publish.h"
 #include "reader.h"
+#include "write.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +109,7 @@ static int add(const struct pond_map *map, struct millpond_txn *txn, const struc
     item->kind = 0;
     item->value = NULL;
     item->value_bytes = 0;
+    item->ttl_ms = 0;
     *out = item;
     return MILLPOND_OK;
 }
@@ -114,10 +117,17 @@ static int add(const struct pond_map *map, struct millpond_txn *txn, const struc
 /* ---- get ---- */
 
 static int give(const struct pond_txn_item *item, void *buf, size_t buf_bytes, size_t *value_bytes) {
+    char text[24];
+    const void *value = item->value;
+    size_t bytes = item->value_bytes;
     if (item->kind & POND_TXN_REMOVE) return MILLPOND_MISS;
-    if (value_bytes) *value_bytes = item->value_bytes;
-    if (item->value_bytes > buf_bytes) return MILLPOND_TOO_SMALL;
-    if (item->value_bytes) memcpy(buf, item->value, item->value_bytes);
+    if (item->kind & POND_TXN_COUNTER) {
+        value = text;
+        bytes = (size_t)snprintf(text, sizeof text, "%lld", (long long)item->number);
+    }
+    if (value_bytes) *value_bytes = bytes;
+    if (bytes > buf_bytes) return MILLPOND_TOO_SMALL;
+    if (bytes) memcpy(buf, value, bytes);
     return MILLPOND_OK;
 }
 
@@ -198,6 +208,37 @@ int pond_txn_delete(struct pond_map *map, struct millpond_txn *txn, const struct
     item->kind = (item->kind & POND_TXN_READ) | POND_TXN_REMOVE;
     item->value = NULL;
     item->value_bytes = 0;
+    return MILLPOND_OK;
+}
+
+/* Reads, adds, and puts a counter. */
+int pond_txn_incr(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, int64_t delta,
+                  const struct millpond_incr *create, int64_t *value) {
+    unsigned char text[24];
+    size_t bytes = 0;
+    int64_t number, sum;
+    if (64 + key->count > (uint64_t)map->geometry.entry_units_max * POND_UNIT_BYTES) return MILLPOND_ERR_TOO_LARGE;
+    int result = pond_txn_get(map, txn, key, text, sizeof text, &bytes);
+    if (result == MILLPOND_TOO_SMALL) return MILLPOND_ERR_NOT_A_NUMBER;
+    int absent = result == MILLPOND_MISS && create != NULL;
+    if (absent)
+        number = create->initial;
+    else if (result != MILLPOND_OK)
+        return result;
+    else if (!pond_write_number(text, (uint32_t)bytes, &number))
+        return MILLPOND_ERR_NOT_A_NUMBER;
+    if (__builtin_add_overflow(number, delta, &sum)) return MILLPOND_ERR_OVERFLOW;
+    struct pond_txn_item *item;
+    result = change(map, txn, key, sizeof sum, &item);
+    if (result != MILLPOND_OK) return result;
+    /* One that this transaction has put keeps the time that it was given; one of the pond keeps its own, commit.c sees to that. */
+    if (absent || !(item->kind & POND_TXN_PUT)) item->ttl_ms = absent ? create->ttl_ms : 0;
+    int keeps = !absent && (!(item->kind & POND_TXN_PUT) || item->kind & POND_TXN_KEEP);
+    item->kind = (item->kind & POND_TXN_READ) | POND_TXN_PUT | POND_TXN_COUNTER | (keeps ? (unsigned)POND_TXN_KEEP : 0);
+    item->number = sum;
+    item->value = NULL;
+    item->value_bytes = sizeof sum;
+    if (value) *value = sum;
     return MILLPOND_OK;
 }
 

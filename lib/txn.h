@@ -8,16 +8,23 @@
 #include "millpond.h"
 #include "read.h"
 
-enum { POND_TXN_READ = 1, POND_TXN_PUT = 2, POND_TXN_REMOVE = 4 };
+enum {
+    POND_TXN_READ = 1,
+    POND_TXN_PUT = 2,
+    POND_TXN_REMOVE = 4,
+    POND_TXN_COUNTER = 8, /* a PUT whose value is a number */
+    POND_TXN_KEEP = 16    /* one that keeps the expiry of what it replaces */
+};
 
 /* A key of a transaction. */
 struct pond_txn_item {
     struct pond_key key; /* bytes: the transaction's own copy */
     uint32_t shard;
-    uint32_t kind;    /* POND_TXN_READ, and PUT or REMOVE */
+    uint32_t kind;    /* POND_TXN_READ, and PUT (perhaps COUNTER) or REMOVE */
     uint64_t version; /* READ: the one that was read, 0 for absent */
     void *value;      /* PUT */
     size_t value_bytes;
+    int64_t number; /* COUNTER: `value` points here while it is being committed */
     uint64_t ttl_ms;
     /* While it is being committed. */
     struct pond_content content;
@@ -54,6 +61,8 @@ int pond_txn_get(struct pond_map *map, struct millpond_txn *txn, const struct po
 int pond_txn_set(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, const void *value, size_t value_bytes,
                  uint64_t ttl_ms);
 int pond_txn_delete(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key);
+int pond_txn_incr(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, int64_t delta,
+                  const struct millpond_incr *create, int64_t *value);
 /* The transaction is still the caller's to forget. */
 int pond_txn_commit(struct pond_map *map, uint32_t timeout_ms, struct millpond_txn *txn);
 void pond_txn_forget(struct millpond_txn *txn);

@@ -290,8 +290,7 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
     return result;
 }
 
-/* Decimal text of a 64-bit number, nothing before or behind it. */
-static int number_of(const unsigned char *text, uint32_t n, int64_t *number) {
+int pond_write_number(const unsigned char *text, uint32_t n, int64_t *number) {
     uint32_t at = n > 0 && (text[0] == '-' || text[0] == '+');
     int negative = at && text[0] == '-';
     uint64_t limit = (uint64_t)INT64_MAX + (negative ? 1u : 0u), sum = 0;
@@ -327,7 +326,7 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
         number = create->initial;
     else if (old.d.flags & POND_ENTRY_COUNTER)
         number = (int64_t)pond_load_64((const uint64_t *)(const void *)(old.at + old.d.value_off));
-    else if (old.d.flags & POND_ENTRY_ROOT || !number_of(old.at + old.d.value_off, old.d.value_bytes, &number))
+    else if (old.d.flags & POND_ENTRY_ROOT || !pond_write_number(old.at + old.d.value_off, old.d.value_bytes, &number))
         return MILLPOND_ERR_NOT_A_NUMBER;
     if (__builtin_add_overflow(number, delta, &sum)) return MILLPOND_ERR_OVERFLOW;
     if (old.alive && old.d.flags & POND_ENTRY_COUNTER) {

@@ -44,4 +44,7 @@ int pond_write_incr(struct pond_map *map, uint32_t timeout_ms, const struct pond
                     const struct millpond_incr *create, int64_t *value);
 int pond_write_clear(struct pond_map *map, uint32_t timeout_ms);
 
+/* Is this the decimal text of a 64-bit number, with nothing before or behind it? */
+int pond_write_number(const unsigned char *text, uint32_t n, int64_t *number);
+
 #endif

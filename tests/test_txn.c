@@ -178,6 +178,36 @@ Test(txn, counters_are_read_as_text_and_their_changes_count) {
     cr_assert(millpond_incr(pond, "n", 1, 1, NULL, &number) == MILLPOND_OK && number == 101);
 }
 
+Test(txn, incr_reads_and_sets) {
+    struct millpond_incr create = {100, 0};
+    int64_t number = 7;
+    uint64_t ttl_ms;
+    set("text", "-5"), set("word", "abc"), set("largest", "9223372036854775807");
+    cr_assert_eq(millpond_incr(pond, "n", 1, 1, &create, NULL), MILLPOND_OK);
+    millpond_touch(pond, "n", 1, 3600000);
+    begin();
+    cr_assert(millpond_txn_incr(txn, "none", 4, 1, NULL, &number) == MILLPOND_MISS && number == 7);
+    cr_assert(millpond_txn_incr(txn, "n", 1, 1, NULL, &number) == MILLPOND_OK && number == 102);
+    cr_assert(millpond_txn_incr(txn, "n", 1, 1, &create, &number) == MILLPOND_OK && number == 103);
+    cr_assert(millpond_txn_incr(txn, "text", 4, -5, NULL, &number) == MILLPOND_OK && number == -10);
+    cr_assert(millpond_txn_incr(txn, "new", 3, 1, &create, &number) == MILLPOND_OK && number == 101);
+    cr_assert_eq(millpond_txn_incr(txn, "word", 4, 1, NULL, NULL), MILLPOND_ERR_NOT_A_NUMBER);
+    cr_assert_eq(millpond_txn_incr(txn, "largest", 7, 1, NULL, NULL), MILLPOND_ERR_OVERFLOW);
+    put("own", "41");
+    cr_assert(millpond_txn_incr(txn, "own", 3, 1, NULL, &number) == MILLPOND_OK && number == 42);
+    inside("n", "103"), inside("text", "-10"), inside("own", "42"), outside("n", "101");
+    cr_assert_eq(commit(), MILLPOND_OK);
+    outside("n", "103"), outside("text", "-10"), outside("new", "101"), outside("own", "42"), outside("word", "abc");
+    cr_assert(millpond_ttl(pond, "n", 1, &ttl_ms) == MILLPOND_OK && ttl_ms > 3000000 && ttl_ms <= 3600000, "it keeps its time");
+    cr_assert(millpond_ttl(pond, "new", 3, &ttl_ms) == MILLPOND_OK && ttl_ms == 0);
+    cr_assert(millpond_incr(pond, "n", 1, 1, NULL, &number) == MILLPOND_OK && number == 104, "still a counter");
+    begin();
+    cr_assert_eq(millpond_txn_incr(txn, "n", 1, 1, NULL, NULL), MILLPOND_OK);
+    millpond_incr(pond, "n", 1, 1, NULL, NULL);
+    cr_assert_eq(commit(), MILLPOND_CHANGED);
+    outside("n", "105");
+}
+
 Test(txn, the_time_to_live_begins_with_the_commit) {
     uint64_t ttl_ms = 0;
     begin();

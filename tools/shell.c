@@ -19,7 +19,8 @@
 struct shell {
     const struct call *call;
     struct millpond *pond;
-    bool prompt; /* a person is typing */
+    struct millpond_txn *txn; /* between begin and commit or abort, else NULL */
+    bool prompt;              /* a person is typing */
     bool leave;
 };
 
@@ -79,20 +80,52 @@ static bool word_number(const struct bytes *word, int64_t *number) {
 static void store(struct shell *shell, const struct bytes *word, size_t count, enum millpond_when when) {
     struct millpond_set how = {.when = when};
     if (count == 3 && !word_time(&word[2], &how.ttl_ms)) return;
+    if (shell->txn != NULL && when == MILLPOND_ALWAYS) {
+        answer_result(millpond_txn_set(shell->txn, word[0].data, word[0].size_bytes, word[1].data, word[1].size_bytes, how.ttl_ms));
+        return;
+    }
     answer_result(millpond_set_ex(shell->pond, word[0].data, word[0].size_bytes, word[1].data, word[1].size_bytes, &how));
 }
 
 static void do_set(struct shell *shell, const struct bytes *word, size_t count) { store(shell, word, count, MILLPOND_ALWAYS); }
 
-static void do_add(struct shell *shell, const struct bytes *word, size_t count) { store(shell, word, count, MILLPOND_IF_ABSENT); }
+/* What has no meaning between begin and commit; false after an answer was given. */
+static bool outside_txn(const struct shell *shell) {
+    if (shell->txn == NULL) return true;
+    answer_wrong("this cannot be part of a transaction; commit or abort that first");
+    return false;
+}
 
-static void do_replace(struct shell *shell, const struct bytes *word, size_t count) { store(shell, word, count, MILLPOND_IF_PRESENT); }
+static void do_add(struct shell *shell, const struct bytes *word, size_t count) {
+    if (outside_txn(shell)) store(shell, word, count, MILLPOND_IF_ABSENT);
+}
+
+static void do_replace(struct shell *shell, const struct bytes *word, size_t count) {
+    if (outside_txn(shell)) store(shell, word, count, MILLPOND_IF_PRESENT);
+}
+
+/* As the transaction sees it, where there is one. The value is from malloc. */
+static int get(struct shell *shell, const struct bytes *key, void **value, size_t *value_bytes) {
+    if (shell->txn == NULL) return millpond_get_alloc(shell->pond, key->data, key->size_bytes, value, value_bytes);
+    char *buf = NULL;
+    int result = millpond_txn_get(shell->txn, key->data, key->size_bytes, NULL, 0, value_bytes);
+    if (result == MILLPOND_OK || result == MILLPOND_TOO_SMALL) {
+        buf = malloc(*value_bytes + 1);
+        if (buf == NULL) return MILLPOND_ERR_NO_MEMORY;
+        result = millpond_txn_get(shell->txn, key->data, key->size_bytes, buf, *value_bytes, value_bytes);
+    }
+    if (result == MILLPOND_OK)
+        *value = buf;
+    else
+        free(buf);
+    return result;
+}
 
 static void do_get(struct shell *shell, const struct bytes *word, size_t count) {
     void *value;
     size_t value_bytes;
     (void)count;
-    int result = millpond_get_alloc(shell->pond, word->data, word->size_bytes, &value, &value_bytes);
+    int result = get(shell, word, &value, &value_bytes);
     if (result != MILLPOND_OK) {
         answer_result(result);
         return;
@@ -102,58 +135,130 @@ static void do_get(struct shell *shell, const struct bytes *word, size_t count) 
     free(value);
 }
 
-/* One answer of an mget: from its buffer, or once more when the value was larger than that. */
-static void put_mget(struct shell *shell, const struct millpond_mget *item) {
-    void *value;
-    size_t value_bytes;
-    int result = item->result;
-    if (result == MILLPOND_TOO_SMALL) {
-        result = millpond_get_alloc(shell->pond, item->key, item->key_bytes, &value, &value_bytes);
-        if (result == MILLPOND_OK) {
-            put_value(value, value_bytes);
-            free(value);
-            return;
-        }
-    }
+/* One answer of several on a line. */
+static void put_one(int result, const void *value, size_t value_bytes) {
     if (result == MILLPOND_OK)
-        put_value(item->buf, item->value_bytes);
+        put_value(value, value_bytes);
     else if (result == MILLPOND_MISS)
         fputs("(miss)", stdout);
+    else if (result == MILLPOND_CHANGED)
+        fputs("(conflict)", stdout);
     else
         printf("(error) %s", millpond_strerror(result));
 }
 
-static void do_mget(struct shell *shell, const struct bytes *word, size_t count) {
-    enum { ROOM_BYTES = 1024 };
+typedef int (*reading)(struct millpond *pond, struct millpond_mget *items, size_t item_count);
+
+/* Reads into a buffer for each key, again with larger ones until every value fits. */
+static int read_whole(struct shell *shell, struct millpond_mget *items, size_t count, reading read) {
+    size_t room_bytes = 1024;
+    for (;;) {
+        int result = MILLPOND_OK;
+        for (size_t i = 0; i < count && result == MILLPOND_OK; i++) {
+            if (items[i].buf_bytes >= room_bytes) continue;
+            free(items[i].buf);
+            items[i].buf_bytes = room_bytes;
+            items[i].buf = malloc(room_bytes);
+            if (items[i].buf == NULL) result = MILLPOND_ERR_NO_MEMORY;
+        }
+        if (result == MILLPOND_OK) result = read(shell->pond, items, count);
+        if (result != MILLPOND_OK) return result;
+        size_t wanted = room_bytes;
+        for (size_t i = 0; i < count; i++)
+            if (items[i].result == MILLPOND_TOO_SMALL && items[i].value_bytes > wanted) wanted = items[i].value_bytes;
+        if (wanted == room_bytes) return MILLPOND_OK;
+        room_bytes = wanted;
+    }
+}
+
+/* By millpond_mget or millpond_snapshot. */
+static void get_many(struct shell *shell, const struct bytes *word, size_t count, reading read) {
     struct millpond_mget *items = calloc(count, sizeof *items);
-    char *room = calloc(count, ROOM_BYTES);
-    int result = items == NULL || room == NULL ? MILLPOND_ERR_NO_MEMORY : MILLPOND_OK;
-    for (size_t i = 0; i < count && result == MILLPOND_OK; i++)
-        items[i] = (struct millpond_mget){
-            .key = word[i].data, .key_bytes = word[i].size_bytes, .buf = room + i * ROOM_BYTES, .buf_bytes = ROOM_BYTES};
-    if (result == MILLPOND_OK) result = millpond_mget(shell->pond, items, count);
+    if (items == NULL) {
+        answer_result(MILLPOND_ERR_NO_MEMORY);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) items[i] = (struct millpond_mget){.key = word[i].data, .key_bytes = word[i].size_bytes};
+    int result = read_whole(shell, items, count, read);
     if (result == MILLPOND_OK) {
         for (size_t i = 0; i < count; i++) {
             if (i != 0) putchar('\t');
-            put_mget(shell, &items[i]);
+            put_one(items[i].result, items[i].buf, items[i].value_bytes);
         }
         putchar('\n');
     } else {
         answer_result(result);
     }
-    free(room);
+    for (size_t i = 0; i < count; i++) free(items[i].buf);
     free(items);
+}
+
+static void do_mget(struct shell *shell, const struct bytes *word, size_t count) {
+    if (shell->txn == NULL) {
+        get_many(shell, word, count, millpond_mget);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        void *value = NULL;
+        size_t value_bytes = 0;
+        int result = get(shell, &word[i], &value, &value_bytes);
+        if (i != 0) putchar('\t');
+        put_one(result, value, value_bytes);
+        free(value);
+    }
+    putchar('\n');
+}
+
+/* The keys as everybody sees them at one moment: of no transaction a half, of this shell's own nothing. */
+static void do_snapshot(struct shell *shell, const struct bytes *word, size_t count) { get_many(shell, word, count, millpond_snapshot); }
+
+/* ---- transactions ---- */
+
+static void do_begin(struct shell *shell, const struct bytes *word, size_t count) {
+    (void)word;
+    (void)count;
+    if (shell->txn != NULL)
+        answer_wrong("a transaction is open already; commit or abort it first");
+    else
+        answer_result(millpond_txn_begin(shell->pond, &shell->txn));
+}
+
+static bool inside_txn(const struct shell *shell) {
+    if (shell->txn != NULL) return true;
+    answer_wrong("no transaction is open; begin one first");
+    return false;
+}
+
+static void do_commit(struct shell *shell, const struct bytes *word, size_t count) {
+    (void)word;
+    (void)count;
+    if (!inside_txn(shell)) return;
+    answer_result(millpond_txn_commit(shell->txn));
+    shell->txn = NULL;
+}
+
+static void do_abort(struct shell *shell, const struct bytes *word, size_t count) {
+    (void)word;
+    (void)count;
+    if (!inside_txn(shell)) return;
+    millpond_txn_abort(shell->txn);
+    shell->txn = NULL;
+    answer_result(MILLPOND_OK);
 }
 
 static void do_del(struct shell *shell, const struct bytes *word, size_t count) {
     (void)count;
-    answer_result(millpond_delete(shell->pond, word->data, word->size_bytes));
+    if (shell->txn != NULL)
+        answer_result(millpond_txn_delete(shell->txn, word->data, word->size_bytes));
+    else
+        answer_result(millpond_delete(shell->pond, word->data, word->size_bytes));
 }
 
 static void do_touch(struct shell *shell, const struct bytes *word, size_t count) {
     uint64_t ttl_ms;
     (void)count;
-    if (word_time(&word[1], &ttl_ms)) answer_result(millpond_touch(shell->pond, word->data, word->size_bytes, ttl_ms));
+    if (outside_txn(shell) && word_time(&word[1], &ttl_ms))
+        answer_result(millpond_touch(shell->pond, word->data, word->size_bytes, ttl_ms));
 }
 
 static void do_ttl(struct shell *shell, const struct bytes *word, size_t count) {
@@ -175,7 +280,9 @@ static void do_incr(struct shell *shell, const struct bytes *word, size_t count)
     if (count > 1 && !word_number(&word[1], &delta)) return;
     if (count > 2 && !word_number(&word[2], &create.initial)) return;
     if (count > 3 && !word_time(&word[3], &create.ttl_ms)) return;
-    int result = millpond_incr(shell->pond, word->data, word->size_bytes, delta, count > 2 ? &create : NULL, &number);
+    const struct millpond_incr *made = count > 2 ? &create : NULL;
+    int result = shell->txn != NULL ? millpond_txn_incr(shell->txn, word->data, word->size_bytes, delta, made, &number)
+                                    : millpond_incr(shell->pond, word->data, word->size_bytes, delta, made, &number);
     if (result == MILLPOND_OK)
         printf("%" PRId64 "\n", number);
     else
@@ -239,6 +346,10 @@ static const struct command commands[] = {
     {"replace", "KEY VALUE [TIME]", "the same if the key is there, else (miss)", 2, 3, do_replace},
     {"get", "KEY", "the value, escaped, or (miss)", 1, 1, do_get},
     {"mget", "KEY...", "the values of several keys, parted by tabs", 1, SIZE_MAX, do_mget},
+    {"snapshot", "KEY...", "the same, as they are at one moment", 1, SIZE_MAX, do_snapshot},
+    {"begin", "", "from here on set, get, mget, del and incr are one transaction", 0, 0, do_begin},
+    {"commit", "", "make it happen, or (conflict): something it read has changed", 0, 0, do_commit},
+    {"abort", "", "forget it", 0, 0, do_abort},
     {"del", "KEY", "remove a key", 1, 1, do_del},
     {"touch", "KEY TIME", "another time to live, from now on", 2, 2, do_touch},
     {"ttl", "KEY", "the time left, or never", 1, 1, do_ttl},
@@ -255,7 +366,7 @@ static void do_help(struct shell *shell, const struct bytes *word, size_t count)
     (void)count;
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (shell->prompt)
-            printf("%-8s%-28s%s\n", commands[i].name, commands[i].operands, commands[i].help);
+            printf("%-9s%-28s%s\n", commands[i].name, commands[i].operands, commands[i].help);
         else
             printf("%s%s%s%s", i == 0 ? "" : "\t", commands[i].name, commands[i].operands[0] != 0 ? " " : "", commands[i].operands);
     }
@@ -370,5 +481,6 @@ enum status verb_shell(const struct call *call) {
     if (status != STATUS_DONE) return status;
     status = shell.prompt ? obey_person(&shell, &words) : obey_pipe(&shell, &words);
     words_free(&words);
+    millpond_txn_abort(shell.txn);
     return input_close(call, shell.pond, status);
 }

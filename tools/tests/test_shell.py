@@ -23,6 +23,39 @@ class Pipe(PondCase):
                          ["OK", "v", "(miss)", "(exists)", "OK", "(miss)", "OK", "x", "v\t(miss)\tx", "OK", "(miss)", "(miss)", "(miss)",
                           "15", "16", "-4", "-3", "OK", "never", "(miss)", "(miss)", "OK"])
 
+    def test_a_transaction(self):
+        pond = self.create()
+        self.assertEqual(self.ask(pond, "set a 1", "set b 2", "begin", "get a", "set a 10", "incr n 5 100", "get n", "del b", "get b",
+                                  "mget a b n", "snapshot a b n", "commit", "mget a b n", "snapshot a b n none"),
+                         ["OK", "OK", "OK", "1", "OK", "105", "105", "OK", "(miss)", "10\t(miss)\t105", "1\t2\t(miss)", "OK",
+                          "10\t(miss)\t105", "10\t(miss)\t105\t(miss)"])
+        self.assertEqual(self.ask(pond, "begin", "set a 11", "set new x", "abort", "get a", "get new", "begin", "set a 12"),
+                         ["OK", "OK", "OK", "OK", "10", "(miss)", "OK", "OK"])
+        self.assertEqual(self.ask(pond, "get a"), ["10"], "what was not committed when the shell ended")
+
+    def test_a_conflict(self):
+        pond = self.create()
+        self.done(Run(["set", pond, "a", "1"]))
+        shell = subprocess.Popen([COMMAND, "shell", pond], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            for command, answer in (("begin", "OK"), ("get a", "1"), ("set b 2", "OK")):
+                shell.stdin.write((command + "\n").encode())
+                shell.stdin.flush()
+                self.assertEqual(shell.stdout.readline().decode(), answer + "\n")
+            self.done(Run(["set", pond, "a", "other"]))
+            out, _ = shell.communicate(b"commit\nget b\nget a\n", timeout=SECONDS)
+        finally:
+            shell.kill()
+            shell.wait()
+        self.assertEqual(out.decode().splitlines(), ["(conflict)", "(miss)", "other"])
+
+    def test_transactions_out_of_place(self):
+        pond = self.create()
+        answers = self.ask(pond, "commit", "abort", "begin", "begin", "add a 1", "replace a 1", "touch a 1s", "commit")
+        for i in (0, 1, 3, 4, 5, 6):
+            self.assertRegex(answers[i], r"^\(error\) [^;]+; .+")
+        self.assertEqual([answers[2], answers[7]], ["OK", "OK"])
+
     def test_times(self):
         pond = self.create()
         answers = self.ask(pond, "set a v 1h", "ttl a", "touch a 2h", "ttl a", "incr n 1 0 1m", "ttl n", "set a v bad", "touch a bad",
@@ -58,7 +91,7 @@ class Pipe(PondCase):
 
     def test_every_mistake_is_one_line_that_says_what_to_do(self):
         pond = self.create()
-        lines = ["get", "get a b", "set k", "set k v 1s more", "begin", "nonsense x", "get 'open", 'get "open', "get \\q", "get \\x4",
+        lines = ["get", "get a b", "set k", "set k v 1s more", "begin x", "nonsense x", "get 'open", 'get "open', "get \\q", "get \\x4",
                  "get \\xzz", "get a\\", "get ''", "mget a ''", "del", "touch k", "ttl", "incr", "incr a b c d e", "keys a b", "stats x",
                  "help x", "quit now", "\\x00 x", "GET k", b"\xff\xfe"]
         answers = self.ask(pond, *lines)
