@@ -133,7 +133,7 @@ enum {
     MILLPOND_EXCLUSIVE = 1 << 2,      /* with CREATE: MILLPOND_ERR_FILE_EXISTS when it is there */
     MILLPOND_NAMESPACES = 1 << 3,     /* with CREATE: processes of several PID namespaces may write (writers also take a file lock) */
     MILLPOND_ANY_FILESYSTEM = 1 << 4, /* do not refuse network and overlay file systems */
-    MILLPOND_HUGEPAGES = 1 << 5,      /* ask for huge pages where the system has them */
+    MILLPOND_HUGEPAGES = 1 << 5,      /* with CREATE: huge pages where the system can; a file in memory gets them from Linux 6.1 on */
     MILLPOND_POPULATE = 1 << 6,       /* touch every page at open, so that no later call pays a first fault */
     MILLPOND_ANONYMOUS = 1 << 8       /* a new pond in memory that has no file; `path` only names it (millpond_fd tells how to share it) */
 };

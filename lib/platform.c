@@ -27,6 +27,10 @@
 #define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#define HUGE_BYTES (UINT64_C(2) << 20)
 
 uint64_t pond_platform_realtime_ms(void) {
     struct timespec now;
@@ -276,11 +280,28 @@ int pond_platform_reopen(int fd, int *own_fd) {
 
 /* ---- mappings ---- */
 
+/* Where a mapping that is to have huge pages would fit: they stand at multiples of their size, and not every kernel sees to that by
+ * itself. A hint for mmap: whoever maps there first costs us the huge pages, no more. */
+static void *huge_address(uint64_t bytes) {
+    unsigned char *room = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return NULL;
+    munmap(room, bytes + HUGE_BYTES);
+    return room + (0 - (uint64_t)(uintptr_t)room) % HUGE_BYTES;
+}
+
+/* A file that was allocated in small pages keeps them, whatever is advised afterwards: they are gathered into large ones here, which needs
+ * no setting of the system where the file lies in memory (Linux 6.1). Where it cannot be done nothing changes. */
+static void make_huge(void *at, uint64_t bytes) {
+    madvise(at, bytes, MADV_HUGEPAGE);
+    madvise(at, bytes, MADV_COLLAPSE);
+}
+
 int pond_platform_map(int fd, uint64_t bytes, unsigned flags, unsigned char **base) {
-    void *at = mmap(NULL, bytes, PROT_READ | (flags & POND_MAP_WRITE ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+    void *hint = flags & POND_MAP_HUGEPAGES ? huge_address(bytes) : NULL;
+    void *at = mmap(hint, bytes, PROT_READ | (flags & POND_MAP_WRITE ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
     if (at == MAP_FAILED) return errno;
     madvise(at, bytes, MADV_DONTDUMP); /* other people's data has no place in a core file */
-    if (flags & POND_MAP_HUGEPAGES) madvise(at, bytes, MADV_HUGEPAGE);
+    if (flags & POND_MAP_HUGEPAGES) make_huge(at, bytes);
     if (flags & POND_MAP_POPULATE) madvise(at, bytes, flags & POND_MAP_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
     *base = at;
     return 0;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -175,6 +176,46 @@ Test(create, populate_and_huge_pages_are_requests_that_never_fail) {
     REQUIRE_ERROR(attempt_open(support_path("huge.pond"), &options), MILLPOND_OK);
     options.flags = MILLPOND_POPULATE | MILLPOND_READONLY;
     REQUIRE_ERROR(attempt_open(support_path("huge.pond"), &options), MILLPOND_OK);
+}
+
+/* KiB of this process's mappings of files in memory that are mapped with huge pages. */
+static uint64_t huge_kib(void) {
+    char line[512];
+    unsigned long long sum = 0, kib;
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    cr_assert(maps != NULL);
+    while (fgets(line, sizeof line, maps))
+        if (sscanf(line, "ShmemPmdMapped: %llu kB", &kib) == 1) sum += kib;
+    fclose(maps);
+    return sum;
+}
+
+/* What the kernel answers for memory that was allocated in small pages, as a pond's is. */
+static int kernel_makes_huge_pages(void) {
+    size_t bytes = 4 << 20;
+    int fd = memfd_create("millpond-huge", MFD_CLOEXEC);
+    cr_assert(fd >= 0 && posix_fallocate(fd, 0, (off_t)bytes) == 0);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert(at != MAP_FAILED);
+    madvise(at, bytes, MADV_HUGEPAGE);
+    int made = madvise(at, bytes, 25 /* MADV_COLLAPSE */) == 0;
+    munmap(at, bytes);
+    close(fd);
+    return made;
+}
+
+Test(create, huge_pages_are_there_where_the_kernel_makes_them) {
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    char errmsg[MILLPOND_ERRMSG_BYTES];
+    struct millpond *pond;
+    if (!kernel_makes_huge_pages()) SKIP_TEST("this kernel does not make huge pages of small ones");
+    options.flags = MILLPOND_ANONYMOUS | MILLPOND_HUGEPAGES;
+    options.size_bytes = 16 << 20;
+    cr_assert_eq(huge_kib(), 0);
+    cr_assert_eq(millpond_open(&pond, "huge", &options, errmsg), MILLPOND_OK, "%s", errmsg);
+    uint64_t kib = huge_kib();
+    cr_assert(kib >= 14 << 10, "%llu KiB of 16 MiB", (unsigned long long)kib);
+    millpond_close(pond);
 }
 
 /* ---- limits ---- */
