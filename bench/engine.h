@@ -18,6 +18,7 @@ struct engine_spec {
     uint64_t items;
     size_t key_bytes, value_bytes;
     unsigned workers;
+    bool hugepages; /* where the engine can */
 };
 
 enum { ENGINE_MGET_MAX = 128 };

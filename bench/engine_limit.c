@@ -64,6 +64,8 @@ static void *limit_open(const struct engine_spec *spec, char *why) {
         free(limit);
         return host_why(why, "%s: %s; free some space or ask for fewer items", path, strerror(reason)), NULL;
     }
+    if (spec->hugepages)
+        host_make_huge(mapping, limit->map_bytes);
     limit->buckets = mapping;
     limit->entries = (unsigned char *)mapping + buckets * sizeof(struct bucket);
     return limit;

@@ -12,6 +12,8 @@ static void *pond_open(const struct engine_spec *spec, char *why) {
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
     struct millpond *pond;
     options.flags = MILLPOND_CREATE | MILLPOND_EXCLUSIVE;
+    if (spec->hugepages)
+        options.flags |= MILLPOND_HUGEPAGES;
     options.size_bytes = spec->size_bytes;
     options.entry_bytes = (uint32_t)(spec->key_bytes + spec->value_bytes);
     snprintf(path, sizeof path, "%s/millpond", spec->folder);

@@ -22,6 +22,9 @@
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22 /* Linux 5.14; older headers do not name it */
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 
 volatile sig_atomic_t host_interrupted;
 static bool in_child;
@@ -258,6 +261,11 @@ static void populate_range(uintptr_t from, uintptr_t to) {
     size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     for (size_t at = 0; at < to - from; at += page_bytes)
         (void)bytes[at];
+}
+
+void host_make_huge(void *mapping, uint64_t bytes) {
+    madvise(mapping, bytes, MADV_HUGEPAGE);
+    madvise(mapping, bytes, MADV_COLLAPSE);
 }
 
 void host_populate(const char *path) {

@@ -142,6 +142,7 @@ static void load_engine(const struct run *run, struct run_result *result) {
         return;
     }
     result->load_ns = (double)shared->slots[0].elapsed_ns / (double)run->items;
+    result->load_cpu_ns = (double)shared->slots[0].cpu_ns / (double)run->items;
     result->load_refused = shared->slots[0].refused;
     if (died)
         return;
@@ -152,7 +153,8 @@ static void load_engine(const struct run *run, struct run_result *result) {
 
 static void open_engine(const struct run *run, struct run_result *result) {
     const struct engine *engine = result->engine;
-    struct engine_spec spec = {result->folder, run->size_bytes, run->items, run->key_bytes, run->value_bytes, (unsigned)run->workers};
+    struct engine_spec spec = {result->folder, run->size_bytes, run->items, run->key_bytes, run->value_bytes, (unsigned)run->workers,
+                               run->hugepages};
     if (engine->missing) {
         host_why(result->why_not, "%s", engine->missing);
         return;
@@ -225,6 +227,7 @@ static int parse(struct run *run, int argc, char **argv) {
         {"size", ARGS_SIZE, &run->size_bytes, "S", "what an engine may take (2.5 times the keys and values, and 32 bytes each)", 1, 0},
         {"sample", ARGS_COUNT, &run->sample, "N", "every Nth operation is clocked alone", 1, 1 << 20},
         {"verify", ARGS_FLAG, &run->verify, NULL, "compare every byte of every value (else the first eight)", 0, 0},
+        {"hugepages", ARGS_FLAG, &run->hugepages, NULL, "huge pages for millpond and limit, where the system can", 0, 0},
         {"folder", ARGS_TEXT, &run->folder, "PATH", "where the files lie (else in memory where they fit)", 0, 0},
         {"seed", ARGS_COUNT, &run->seed, "N", "of the random choices", 0, 0},
         {"plot", ARGS_TEXT, &run->plot_path, "FILE.svg", "draw it, with gnuplot", 0, 0},

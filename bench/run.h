@@ -40,7 +40,7 @@ struct run_result {
     double ops_per_second[RUN_ROUNDS_MAX];
     double ratio[RUN_ROUNDS_MAX];   /* to the first engine, in the same round */
     double cpu_ratio[RUN_ROUNDS_MAX];
-    double load_ns;                 /* for each set */
+    double load_ns, load_cpu_ns;    /* for each set */
     uint64_t load_refused, memory_bytes;
     uint64_t gets, sets, misses, wrong, refused, errors;
     struct histogram get, set;
@@ -48,7 +48,7 @@ struct run_result {
 
 struct run {
     uint64_t workers, items, value_bytes, key_bytes, reads, mget, run_ns, rounds, size_bytes, sample, seed;
-    bool verify;
+    bool verify, hugepages;
     const char *dist_text, *engine_list, *plot_path, *folder;
     struct args_json json_wish;
     struct dist dist;

@@ -130,6 +130,7 @@ static void write_engine(const struct run *run, struct json *json, const struct 
         report_real(json, "cpu_ratio", run_median(result->cpu_ratio, ratios_of(result)));
         report_real(json, "ops_per_second", run_median(result->ops_per_second, result->rounds));
         report_real(json, "load_ns", result->load_ns);
+        report_real(json, "load_cpu_ns", result->load_cpu_ns);
         report_u64(json, "load_refused", result->load_refused);
         report_u64(json, "memory_bytes", result->memory_bytes);
         report_real(json, "bytes_per_item", (double)result->memory_bytes / (double)run->items);
@@ -168,6 +169,7 @@ void run_write_json(const struct run *run, struct json *json) {
     report_u64(json, "size_bytes", run->size_bytes);
     report_u64(json, "sample", run->sample);
     report_bool(json, "verify", run->verify);
+    report_bool(json, "hugepages", run->hugepages);
     report_array(json, "engines");
     for (unsigned i = 0; i < run->result_count; i++)
         write_engine(run, json, &run->results[i]);

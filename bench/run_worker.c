@@ -177,9 +177,10 @@ void run_worker_round(const struct run *run, const struct run_result *result, st
 void run_worker_load(const struct run *run, const struct run_result *result, struct run_shared *shared, const uint32_t *order) {
     static struct worker worker;
     set_up(&worker, run, result, shared, 0);
-    uint64_t start_ns = host_now_ns();
+    uint64_t start_ns = host_now_ns(), start_cpu_ns = host_cpu_ns();
     for (uint64_t i = 0; i < run->items; i++)
         do_set(&worker, order[i]);
+    worker.slot->cpu_ns = host_cpu_ns() - start_cpu_ns;
     worker.slot->elapsed_ns = host_now_ns() - start_ns;
     result->engine->detach(result->handle);
     _exit(0);
