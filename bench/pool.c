@@ -403,7 +403,7 @@ int verb_pool(int argc, char **argv) {
     char *end;
     const struct args_option options[] = {
         {"workers", ARGS_COUNT, &pool.workers, "N", "processes that share the cache (as many as there are cores)", 1, POOL_WORKERS_MAX},
-        {"store", ARGS_TEXT, &pool.store_spec, "TEXT", "where values come from: dir:PATH, sqlite:FILE?table=T, redis:HOST, redis:unix:PATH", 0, 0},
+        {"store", ARGS_TEXT, &pool.store_spec, "TEXT", "dir:PATH, sqlite:FILE?table=T, redis:HOST or redis:unix:PATH", 0, 0},
         {"seconds", ARGS_TIME, &pool.run_ns, "T", "how long", 1, 0},
         {"size", ARGS_SIZE, &pool.size_bytes, "S", "size of the cache file", 1, 0},
         {"max-item", ARGS_SIZE, &pool.max_item_bytes, "S", "largest value that is cached (the library's default)", 1, 0},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* store.c: a shipped store as the pool sees it: its items, and the truth about each.
  *
- * A file is compared byte by byte with the file itself (store_files.c). A value of any other store is compared by its size and a checksum of
- * 128 bits (XXH3) with what the master read before the run began; where they differ it is read from the store again, past the pond: that tells how
- * many bytes are wrong, and whether it was the store that changed. */
+ * A file is compared byte by byte with the file itself (store_files.c). A value of any other store is compared by its size and a
+ * checksum of 128 bits (XXH3) with what the master read before the run began; where they differ it is read from the store again, past the
+ * pond: that tells how many bytes are wrong, and whether it was the store that changed. */
 #include "store.h"
 
 #include "host.h"

@@ -12,7 +12,7 @@
  * until_ns is the only word that decides. The trial of a process that was killed holds nothing: until_ns stands at the end of its trial,
  * and then B4 lets the next one pass. A call that was let pass before the circuit opened may still close it (B6): it has seen the store
  * well. `failures` and `rest_ms` are counted without care for each other; what a race loses is a failure more, or a rest that is not
- * doubled. All words stand alone, nothing is published through them, so relaxed accesses do (no ORDER).
+ * doubled. All words stand alone, nothing is published through them, so relaxed accesses do.
  *
  * Source: M. Nygard, "Release It!", 2007; here with one trial instead of a half-open share of the calls. */
 
