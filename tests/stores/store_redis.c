@@ -319,7 +319,7 @@ static pid_t impostor(const char *bytes, size_t count) {
     REQUIRE(bind(port, (struct sockaddr *)&address, sizeof address) == 0 && listen(port, 16) == 0, "%s", strerror(errno));
     pid_t pid = fork();
     REQUIRE(pid >= 0, "fork");
-    for (; pid == 0;) {
+    while (pid == 0) {
         char asked[4096];
         int fd = accept(port, NULL, NULL);
         if (fd < 0 || read(fd, asked, sizeof asked) < 0) _exit(0);
