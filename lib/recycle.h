@@ -11,7 +11,7 @@
 /* Nothing is being recycled, and there is no need to. */
 static inline int pond_recycle_idle(const struct pond_ref *ref) {
     const struct pond_shard *shard = ref->shard;
-    return POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0 && shard->items < ref->g->items_high);
+    return POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0 && shard->items < ref->g->items_high) != 0;
 }
 
 /* One instalment, for a write of `units`: examines a bounded number of entries if free segments run low. 1 when it did: what the caller has
