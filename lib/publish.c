@@ -10,35 +10,6 @@
 #include "recycle.h"
 #include "segment.h"
 
-struct pond_content pond_publish_content(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms,
-                                         uint64_t grace_ms, uint64_t now_ms) {
-    struct pond_content c = {.key = key->bytes,
-                             .value = value_bytes ? value : "",
-                             .key_bytes = (uint32_t)key->count,
-                             .value_bytes = value_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)value_bytes,
-                             .hash = key->hash};
-    if (ttl_ms) {
-        c.flags = POND_ENTRY_TTL;
-        c.expiry = pond_expiry_pack(now_ms + ttl_ms, pond_grace_of(grace_ms));
-    }
-    return c;
-}
-
-uint32_t pond_publish_queue(const struct pond_ref *ref, const struct pond_old *old, uint64_t hash, uint32_t strangers, int *ghost) {
-    if (old->found) return pond_segment_queue(&ref->table[pond_segment_of(ref->g, old->where)]);
-    if (*ghost < 0) {
-        *ghost = pond_ghost_take(ref, hash);
-        if (*ghost) pond_bump_64(&ref->shard->counters.ghost_hits, 1);
-    }
-    return *ghost ? (uint32_t)POND_MAIN : strangers;
-}
-
-int pond_publish_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key) {
-    if (!pond_room_find(ref, room, units, fresh_key)) return 0;
-    if (!room->appended) pond_bump_64(&ref->shard->counters.hole_hits, 1);
-    return 1;
-}
-
 /* The hit counter of an overwritten entry goes along; one higher where the new place will be recycled sooner than the old one. */
 static void carry_hits(const struct pond_ref *ref, const struct pond_old *old, uint32_t where) {
     const struct pond_segment *before = &ref->table[pond_segment_of(ref->g, old->where)],

@@ -5,6 +5,7 @@
 /* The entry that a key has, and another one in its place: S3 to S7 of write.c, for sets and transactions. For the holder of the shard's
  * mutex. */
 
+#include "evict.h"
 #include "expire.h"
 #include "index.h"
 #include "large.h"
@@ -44,8 +45,20 @@ static inline uint32_t pond_publish_sequence(const struct pond_ref *ref) {
 }
 
 /* What will be written, its sequence number missing. `value` need not be set yet when value_bytes is too large for one entry. */
-struct pond_content pond_publish_content(const struct pond_key *key, const void *value, size_t value_bytes, uint64_t ttl_ms,
-                                         uint64_t grace_ms, uint64_t now_ms);
+static inline __attribute__((always_inline)) struct pond_content pond_publish_content(const struct pond_key *key, const void *value,
+                                                                                      size_t value_bytes, uint64_t ttl_ms,
+                                                                                      uint64_t grace_ms, uint64_t now_ms) {
+    struct pond_content c = {.key = key->bytes,
+                             .value = value_bytes ? value : "",
+                             .key_bytes = (uint32_t)key->count,
+                             .value_bytes = value_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)value_bytes,
+                             .hash = key->hash};
+    if (ttl_ms) {
+        c.flags = POND_ENTRY_TTL;
+        c.expiry = pond_expiry_pack(now_ms + ttl_ms, pond_grace_of(grace_ms));
+    }
+    return c;
+}
 
 /* May this be stored at all? *units: as one entry; *large: it goes into chunks. */
 static inline int pond_publish_fits(const struct pond_geometry *g, const struct pond_content *c, size_t value_bytes, uint32_t *units,
@@ -58,10 +71,22 @@ static inline int pond_publish_fits(const struct pond_geometry *g, const struct 
 
 /* The queue of a key that is stored: where it was; main where it comes back to soon after it left; else that for strangers. The ghost is
  * asked once: *ghost is -1 before. */
-uint32_t pond_publish_queue(const struct pond_ref *ref, const struct pond_old *old, uint64_t hash, uint32_t strangers, int *ghost);
+static inline uint32_t pond_publish_queue(const struct pond_ref *ref, const struct pond_old *old, uint64_t hash, uint32_t strangers,
+                                          int *ghost) {
+    if (old->found) return pond_segment_queue(&ref->table[pond_segment_of(ref->g, old->where)]);
+    if (*ghost < 0) {
+        *ghost = pond_ghost_any(ref) && pond_ghost_take(ref, hash);
+        if (*ghost) pond_bump_64(&ref->shard->counters.ghost_hits, 1);
+    }
+    return *ghost ? (uint32_t)POND_MAIN : strangers;
+}
 
 /* S4, without recycling. 1, or 0 when there is no room. */
-int pond_publish_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key);
+static inline int pond_publish_room(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int fresh_key) {
+    if (!pond_room_find(ref, room, units, fresh_key)) return 0;
+    if (!room->appended) pond_bump_64(&ref->shard->counters.hole_hits, 1);
+    return 1;
+}
 
 /* S5 of a value in chunks: all of them, then the root in `c`, at room->where. 0 when there was no room: nothing is left of it. */
 int pond_publish_write_large(const struct pond_ref *ref, const struct pond_old *old, struct pond_room *room, struct pond_content *c,
