@@ -55,7 +55,8 @@ static void *limit_open(const struct engine_spec *spec, char *why) {
     int reason = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)limit->map_bytes);
     void *mapping = MAP_FAILED;
     if (reason == 0) {
-        mapping = mmap(NULL, limit->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        void *hint = spec->hugepages ? host_huge_address(limit->map_bytes) : NULL;
+        mapping = mmap(hint, limit->map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         reason = mapping == MAP_FAILED ? errno : 0;
     }
     if (fd >= 0)

@@ -263,6 +263,15 @@ static void populate_range(uintptr_t from, uintptr_t to) {
         (void)bytes[at];
 }
 
+void *host_huge_address(uint64_t bytes) {
+    const uint64_t huge_bytes = 2 << 20;
+    unsigned char *room = mmap(NULL, bytes + huge_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+        return NULL;
+    munmap(room, bytes + huge_bytes);
+    return room + (0 - (uint64_t)(uintptr_t)room) % huge_bytes;
+}
+
 void host_make_huge(void *mapping, uint64_t bytes) {
     madvise(mapping, bytes, MADV_HUGEPAGE);
     madvise(mapping, bytes, MADV_COLLAPSE);

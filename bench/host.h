@@ -56,7 +56,8 @@ void *host_grow(void *old, size_t bytes);
 const char *host_scratch(uint64_t need_bytes);
 void host_remove_folder(const char *path);
 
-/* Huge pages for a mapping of a file in memory, or nothing. */
+/* Huge pages for a mapping of a file in memory, or nothing; and where such a mapping should be asked for, as a hint. */
+void *host_huge_address(uint64_t bytes);
 void host_make_huge(void *mapping, uint64_t bytes);
 
 /* Reads every page of every mapping of this process whose file lies below `path` (or is `path`), so that no first fault is timed. */
