@@ -116,7 +116,8 @@ MILLPOND_API int millpond_read_through_alloc(struct millpond *pond, const void *
                                              struct millpond_through *through);
 
 /* Stores a value in the store, then in the pond. Who misses the key meanwhile waits for it, and is told the store's error if it fails.
- * Returns MILLPOND_OK: the store has it, and the pond has it or (somebody wrote the key at the same time; it is too large) nothing; the
+ * Returns MILLPOND_OK: the store has it, and the pond has it or (somebody wrote the key at the same time; it is too large; an agent
+ * keeps the pond coherent with a server, see millpond_agent_look) nothing; the
  * store's error, or ERR_STORE_RESTS, ERR_NO_STORE, ERR_ARGUMENT, ERR_READ_ONLY: nothing was stored, see above; ERR_BUSY, ERR_REENTERED,
  * ERR_NAMESPACE: the store has it, and the pond may still have the old value. Since 0.1. */
 MILLPOND_API int millpond_write_through(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,

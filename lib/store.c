@@ -16,6 +16,10 @@
  * went meanwhile (seen: a delete between T2 and T3, and the pond had what the store had not). Write-around is T2 and T4 alone; a refresh
  * loads in the place of T2 and, instead of T4, gives up.
  *
+ * In a pond that an agent keeps coherent with a server (agent.c), a write ends with T4 in place of T3: of two nodes that write one key, the
+ * one whose value is the older one may be at T3 when it was told of the newer one already (tests/models/agent.pml, STORE). An agent says
+ * that it is there before it begins, and clears the pond behind that; so who sees none behind T3 has stored before the clear.
+ *
  * The store is never called inside a read-side section or under a lock: it may take as long as its deadline allows, and fork. */
 
 #include "store.h"
@@ -273,6 +277,13 @@ static int install(struct millpond *pond, const void *key, size_t key_bytes, con
     return result == MILLPOND_MISS ? MILLPOND_CHANGED : result;
 }
 
+/* Is there, or was there, an agent? */
+static int has_agent(struct millpond *pond) {
+    struct millpond_agent agent;
+    millpond_agent_look(pond, &agent);
+    return agent.epoch != 0;
+}
+
 /* T4. */
 static int forget(struct millpond *pond, const void *key, size_t key_bytes) {
     int result = millpond_delete(pond, key, key_bytes);
@@ -323,7 +334,7 @@ static int write_new(struct millpond *pond, const void *key, size_t key_bytes, s
     }
     int said = trip->said;
     if (said != MILLPOND_OK) return said;
-    return fetched.how == MILLPOND_HOW_LOADED && result >= 0 ? MILLPOND_OK : forget(pond, key, key_bytes);
+    return fetched.how == MILLPOND_HOW_LOADED && result >= 0 && !has_agent(pond) ? MILLPOND_OK : forget(pond, key, key_bytes);
 }
 
 int millpond_write_through(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
@@ -337,11 +348,12 @@ int millpond_write_through(struct millpond *pond, const void *key, size_t key_by
     struct write write = {&trip, value, value_bytes, through && through->ttl_ms ? through->ttl_ms : binding->fetch.ttl_ms, 0};
     int result = may_write(pond);
     if (result == MILLPOND_OK) result = take_ticket(pond, key, key_bytes, &version);
+    if (result == MILLPOND_OK && has_agent(pond)) return millpond_write_around(pond, key, key_bytes, value, value_bytes, through);
     if (result == MILLPOND_OK && version == 0) return write_new(pond, key, key_bytes, &write);
     if (result == MILLPOND_OK) result = call_store(&trip, key, key_bytes, value, value_bytes, write.ttl_ms);
     if (result != MILLPOND_OK) return result;
     result = install(pond, key, key_bytes, value, value_bytes, write.ttl_ms, version);
-    return result == MILLPOND_OK ? MILLPOND_OK : forget(pond, key, key_bytes);
+    return result == MILLPOND_OK && !has_agent(pond) ? MILLPOND_OK : forget(pond, key, key_bytes);
 }
 
 int millpond_write_around(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,

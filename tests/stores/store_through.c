@@ -190,6 +190,28 @@ static int two_writers_leave_what_the_store_has(void *arg) {
     return 0;
 }
 
+static void announce_an_agent(void *unused) {
+    (void)unused;
+    REQUIRE(millpond_agent_announce(pond, &(struct millpond_agent){.epoch = 1}) == MILLPOND_OK, "announce");
+}
+
+/* It may have been told of another node's newer value already. */
+static int no_written_value_stays_where_an_agent_is(void *arg) {
+    (void)arg;
+    for (int there = 0; there < 2; there++) {
+        make_with(new_store());
+        if (there) REQUIRE(put("key", "before") == MILLPOND_OK && has("key", "before"), "without an agent");
+        fake->meanwhile = announce_an_agent;
+        REQUIRE(put("key", "one") == MILLPOND_OK && has("key", NULL), "it came while the store stored");
+        REQUIRE(put("key", "two") == MILLPOND_OK && has("key", NULL), "it was there");
+        REQUIRE(get("key", "two") == MILLPOND_OK && has("key", "two"), "what is read stays: its flight would be revoked");
+        REQUIRE(put("key", "three") == MILLPOND_OK && has("key", NULL), "over one that was read");
+        millpond_close(pond);
+        unlink(support_path("pond"));
+    }
+    return 0;
+}
+
 static int a_refresh_gives_way_to_a_write(void *arg) {
     (void)arg;
     static char inner[] = "inner";
@@ -569,6 +591,7 @@ int main(int argc, char **argv) {
         {"a write goes to the store first", a_write_goes_to_the_store_first, 30000},
         {"a failed call leaves the pond as it was", a_failed_call_leaves_the_pond_as_it_was, 30000},
         {"two writers leave what the store has", two_writers_leave_what_the_store_has, 30000},
+        {"no written value stays where an agent is", no_written_value_stays_where_an_agent_is, 30000},
         {"a refresh gives way to a write", a_refresh_gives_way_to_a_write, 30000},
         {"a load under way does not bring back what was written", a_load_under_way_does_not_bring_back, 30000},
         {"many writers leave what the store has", many_writers_leave_what_the_store_has, 120000},
