@@ -410,7 +410,8 @@ Test(open, no_mapping_goes_into_a_core_dump) {
     char line[8192];
     int found = 0, ours = 0;
     while (fgets(line, sizeof line, maps)) {
-        if (strchr(line, '/')) ours = strstr(line, "/dumped.pond") != NULL;
+        if (line[0] < 'A' || line[0] > 'Z')
+            ours = strstr(line, "/dumped.pond") != NULL; /* a mapping; its attributes begin with a capital */
         if (!ours || strncmp(line, "VmFlags:", 8) != 0) continue;
         found++;
         cr_assert(strstr(line, " dd"), "it would be dumped: %s", line);
