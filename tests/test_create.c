@@ -195,11 +195,13 @@ static int kernel_makes_huge_pages(void) {
     size_t bytes = 4 << 20;
     int fd = memfd_create("millpond-huge", MFD_CLOEXEC);
     cr_assert(fd >= 0 && posix_fallocate(fd, 0, (off_t)bytes) == 0);
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    unsigned char *room = mmap(NULL, 2 * bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert(room != MAP_FAILED);
+    void *at = mmap(room + (0 - (uintptr_t)room) % bytes, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
     cr_assert(at != MAP_FAILED);
     madvise(at, bytes, MADV_HUGEPAGE);
     int made = madvise(at, bytes, 25 /* MADV_COLLAPSE */) == 0;
-    munmap(at, bytes);
+    munmap(room, 2 * bytes);
     close(fd);
     return made;
 }
