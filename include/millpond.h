@@ -111,6 +111,8 @@ extern "C" {
     X(ERR_TIMEOUT, -31, "another caller's load did not end before the deadline")                                                       \
     X(ERR_LOADER, -32, "the loader failed")                                                                                            \
     X(ERR_NESTED, -33, "this thread is loading this key already")                                                                      \
+    X(ERR_NO_NAME, -35, "the pond has no name, or several")                                                                            \
+    X(ERR_REPLACED, -36, "the file was replaced by another one, which cannot be opened")                                               \
     X(ERR_NO_STORE, -50, "no store is bound, or it cannot do this")                                                                    \
     X(ERR_STORE, -51, "the store refused the call")                                                                                    \
     X(ERR_STORE_DOWN, -52, "the store cannot be reached")                                                                              \
@@ -135,7 +137,8 @@ enum {
     MILLPOND_ANY_FILESYSTEM = 1 << 4, /* do not refuse network and overlay file systems */
     MILLPOND_HUGEPAGES = 1 << 5,      /* with CREATE: huge pages where the system can; a file in memory gets them from Linux 6.1 on */
     MILLPOND_POPULATE = 1 << 6,       /* touch every page at open, so that no later call pays a first fault */
-    MILLPOND_ANONYMOUS = 1 << 8       /* a new pond in memory that has no file; `path` only names it (millpond_fd tells how to share it) */
+    MILLPOND_ANONYMOUS = 1 << 8,      /* a new pond in memory that has no file; `path` only names it (millpond_fd tells how to share it) */
+    MILLPOND_FOLLOW = 1 << 9          /* when the file is deleted and made anew, go on to the new one (see millpond_follow) */
 };
 
 /* How to open or create. Always start from MILLPOND_OPTIONS_INIT; 0 means the default. */
@@ -183,6 +186,31 @@ MILLPOND_API void millpond_close(struct millpond *pond);
  * Lifetime: the descriptor belongs to the handle; do not close, lock or read it.
  * Returns the descriptor, or ERR_ARGUMENT for NULL. Threads: any. Since 0.1. */
 MILLPOND_API int millpond_fd(struct millpond *pond);
+
+/* Makes the pond larger or smaller while it is in use: a new file of that size is made beside the old one, gets all that lives, and takes
+ * its name, owner, group and mode. Every process that has the old file goes on to the new one by itself, in the first of its calls that
+ * does not find its key there, or that writes: also those that forked, slept or were stopped meanwhile.
+ *   size_bytes  64 KiB to 4 TiB, rounded up to whole pages. Shards and segments are chosen for it as at creation; the largest value allowed
+ *               does not shrink if that is possible. What does not fit leaves as it would by eviction, the main queue's last.
+ *   errmsg      as of millpond_open.
+ * Kept: keys, values, versions (an entry that is unchanged stays UNCHANGED), times to live, hit counters, statistics.
+ * Readers go on all the time. Writers wait while entries are copied (about a second for each GiB; ERR_BUSY where that is beyond their
+ * lock_timeout_ms). Views stay valid; the old file's memory is given back when every process has made a call and every view is released.
+ * A process killed meanwhile leaves the old file in use, or the new one: the next caller finishes what it began.
+ * A process must be able to open the file by its path, as millpond_open does: one that has dropped its privileges since, or changed its
+ * root, cannot follow; its reads are then misses and its writes ERR_REPLACED.
+ * Returns MILLPOND_OK; ERR_ARGUMENT (size); ERR_READ_ONLY; ERR_NO_NAME (anonymous, opened by its descriptor, or a file with several hard
+ * links); ERR_NO_SPACE, ERR_LIMIT, ERR_PERMISSION and the other errors of creating a file; ERR_BUSY (another resize, or a stopped writer);
+ * ERR_NAMESPACE; ERR_REENTERED. Then the old file is in use as before.
+ * Threads: any; one resize at a time. Since 0.1. */
+MILLPOND_API int millpond_resize(struct millpond *pond, uint64_t size_bytes, char *errmsg);
+
+/* Looks whether the path that was opened leads to another file by now, and goes on to that if it does.
+ * A handle opened with MILLPOND_FOLLOW does so by itself, at most ten times a second, in a call that misses or writes (hits cost nothing,
+ * so they do not look: a process that only hits calls this now and then).
+ * Returns MILLPOND_OK (the handle has the file that stands at the path), ERR_NO_NAME (it was not opened by a path that lasts), or the
+ * errors of millpond_open: then the handle keeps what it has. Threads: any. Since 0.1. */
+MILLPOND_API int millpond_follow(struct millpond *pond);
 
 /* ---- reading: no lock, no system call ---- */
 

@@ -4,6 +4,8 @@
  *   [the gate, for files of several PID namespaces]   then the robust mutex, with a deadline; EOWNERDEAD: recover.c repairs first
  *   the first write after a sync takes the clean mark away, on the disk too, before it changes anything (sync.c)
  *
+ *   a file that another one has replaced is not written any more (resize.c): MILLPOND_ERR_REPLACED, and the caller goes on to the other
+ *
  * Whoever takes several mutexes takes them in the order of their shards' numbers, and all or none. */
 
 #include "enter.h"
@@ -62,8 +64,12 @@ void pond_write_spoil_now(struct pond_map *map) {
     pond_store_release_32(&map->living->clean, 0);
 }
 
-static void spoil(struct pond_map *map) {
-    if (POND_UNLIKELY(pond_load_32(&map->living->clean) != 0)) pond_write_spoil_now(map);
+/* Under a mutex: is this the file to write to? The two marks are one load, and almost always 0. */
+static int admit(struct pond_map *map) {
+    if (POND_LIKELY(pond_load_64(&map->living->marks) == 0)) return MILLPOND_OK;
+    if (pond_load_32(&map->living->replaced) != POND_IN_PLACE) return MILLPOND_ERR_REPLACED;
+    if (pond_load_32(&map->living->clean) != 0) pond_write_spoil_now(map);
+    return MILLPOND_OK;
 }
 
 int pond_write_enter_at(const struct pond_ref *ref, uint32_t timeout_ms) {
@@ -71,10 +77,12 @@ int pond_write_enter_at(const struct pond_ref *ref, uint32_t timeout_ms) {
     if (POND_UNLIKELY(inside)) return MILLPOND_ERR_REENTERED;
     inside = 1;
     int result = take_mutex(ref, timeout_ms);
-    if (POND_UNLIKELY(result != MILLPOND_OK))
-        inside = 0;
-    else
-        spoil(ref->map);
+    if (POND_LIKELY(result == MILLPOND_OK)) {
+        result = admit(ref->map);
+        if (POND_LIKELY(result == MILLPOND_OK)) return MILLPOND_OK;
+        give_mutex(ref);
+    }
+    inside = 0;
     return result;
 }
 
@@ -97,7 +105,7 @@ static void give_from(struct pond_map *map, uint32_t count) {
     }
 }
 
-int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
+int pond_write_enter_replaced(struct pond_map *map, uint32_t timeout_ms) {
     struct pond_ref ref;
     if (map->refusal != MILLPOND_OK) return map->refusal;
     if (inside) return MILLPOND_ERR_REENTERED;
@@ -111,6 +119,14 @@ int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
         return result;
     }
     return MILLPOND_OK;
+}
+
+int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
+    int result = pond_write_enter_replaced(map, timeout_ms);
+    if (result != MILLPOND_OK) return result;
+    result = pond_load_32(&map->living->replaced) == POND_IN_PLACE ? MILLPOND_OK : MILLPOND_ERR_REPLACED;
+    if (result != MILLPOND_OK) pond_write_leave_all(map);
+    return result;
 }
 
 void pond_write_leave_all(struct pond_map *map) {
@@ -130,17 +146,19 @@ int pond_write_enter_some(struct pond_map *map, const uint32_t *shards, uint32_t
     if (inside) return MILLPOND_ERR_REENTERED;
     inside = 1;
     uint64_t until_ns = count > 1 ? pond_platform_monotonic_ns() + (uint64_t)timeout_ms * 1000000 : 0;
+    int result = MILLPOND_OK;
     for (uint32_t i = 0; i < count; i++) {
         struct pond_ref ref = pond_ref_of(map, shards[i]);
-        int result = take_mutex(&ref, i == 0 ? timeout_ms : left_ms(until_ns));
+        result = take_mutex(&ref, i == 0 ? timeout_ms : left_ms(until_ns));
         if (result != MILLPOND_OK) {
             pond_write_leave_some(map, shards, i);
             return result;
         }
         if (POND_UNLIKELY(pond_redo_pending(&ref) != 0)) pond_redo_recover(&ref); /* only damage leaves one behind a free mutex */
     }
-    spoil(map);
-    return MILLPOND_OK;
+    result = admit(map);
+    if (POND_UNLIKELY(result != MILLPOND_OK)) pond_write_leave_some(map, shards, count);
+    return result;
 }
 
 void pond_write_leave_some(struct pond_map *map, const uint32_t *shards, uint32_t count) {

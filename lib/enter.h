@@ -7,7 +7,7 @@
 #include "shard.h"
 
 /* Takes the mutex of a shard for writing, repairing what a dead holder left; and gives it back. MILLPOND_OK, or ERR_READ_ONLY, ERR_BUSY,
- * ERR_REENTERED, ERR_CORRUPT. A thread is inside one at a time,, but for those that take several. */
+ * ERR_REENTERED, ERR_CORRUPT, ERR_REPLACED. A thread is inside one at a time, but for those that take several. */
 int pond_write_enter(struct pond_map *map, uint32_t shard, uint32_t timeout_ms, struct pond_ref *ref);
 /* The same for a shard that the caller has looked at already. */
 int pond_write_enter_at(const struct pond_ref *ref, uint32_t timeout_ms);
@@ -15,6 +15,8 @@ void pond_write_leave(const struct pond_ref *ref);
 /* All shards, in order; all or none. */
 int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms);
 void pond_write_leave_all(struct pond_map *map);
+/* The same where the file has been replaced: for those who do it. */
+int pond_write_enter_replaced(struct pond_map *map, uint32_t timeout_ms);
 
 /* Some shards, by ascending numbers; all or none, within the time given for them together. A transaction that was left unfinished in one of
  * them is finished. */

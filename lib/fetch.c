@@ -260,11 +260,17 @@ static int fly(struct call *c, int result, int has_value) {
     struct pond_begin begin = {c->age.version, pond_fetch_load_max(c->o), c->led || !mine ? 0 : (uint32_t)(mine - c->map->readers) + 1,
                                c->led};
     if (has_value && pond_flight_seen(c->map, pond_shard_of(&c->map->geometry, c->k.hash), &c->place)) return keep(c, result);
+    if (c->map->readonly && result == MILLPOND_MISS && pond_replaced(c->map))
+        return pond_follow_missed(c->pond, c->map) ? AGAIN : MILLPOND_ERR_READ_ONLY;
     if (c->map->readonly) return has_value ? keep(c, result) : leave(MILLPOND_ERR_READ_ONLY);
     if (leads_already(c->map, &c->place)) return has_value ? keep(c, result) : leave(MILLPOND_ERR_NESTED);
     int got = leads.depth == DEPTH_MAX ? POND_BEGIN_NO_PLACE
                                        : pond_write_begin(c->map, has_value ? 0 : (uint32_t)lock_timeout(c), &c->k, &begin, &c->ticket);
     if (got == POND_BEGIN_LOOK_AGAIN) return leave(AGAIN);
+    if (got == MILLPOND_ERR_REPLACED) {
+        leave(0);
+        return pond_follow(c->pond, POND_FOLLOW_WRITE) ? AGAIN : load_alone(c);
+    }
     if (has_value && got != POND_BEGIN_WON) return keep(c, result);
     if (got == MILLPOND_ERR_REENTERED) return leave(got);
     if (got == POND_BEGIN_JOIN && c->o->flags & MILLPOND_FETCH_NO_WAIT) return leave(MILLPOND_ERR_TIMEOUT);

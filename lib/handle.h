@@ -6,14 +6,14 @@
  *
  * A handle names the mapping of its file. The mapping can be replaced while threads are inside it, so every call is a read-side section of
  * liburcu (the -bp flavour, which registers threads by itself), lock and unlock of a robust mutex included: whoever unmaps waits for a
- * grace period, after which no thread is inside and no kernel write to one of its mutexes is outstanding. */
+ * grace period, after which no thread is inside and no kernel write to one of its mutexes is outstanding. A section is short: what takes
+ * long, or calls the user (a scan), holds a reference to the mapping instead. */
 
+#include "atomic.h"
 #include "hash.h"
 #include "mapping.h"
 #include "millpond.h"
 #include "read.h"
-
-#include "atomic.h"
 
 #define _LGPL_SOURCE /* the read-side functions of liburcu inline: small ones, which its licence allows any program */
 #include <urcu-bp.h>
@@ -21,10 +21,16 @@
 struct pond_binding;
 
 struct millpond {
-    struct pond_map *map; /* under RCU */
+    struct pond_map *map; /* under RCU; changed under the process lock */
     uint32_t lock_timeout_ms;
     struct pond_binding *store; /* what lies behind it (store.c), or NULL */
+    uint32_t flags;             /* of millpond_open */
+    char *path;                 /* absolute; NULL when no path leads there for long */
+    uint64_t look_again_ns;     /* MILLPOND_FOLLOW, and after a file could not be opened: not before this */
 };
+
+/* What the layers below need of those above, for every opening. */
+extern const struct pond_map_hooks pond_handle_hooks;
 
 static inline struct pond_map *enter(const struct millpond *pond) {
     urcu_bp_read_lock();
@@ -38,9 +44,47 @@ static inline int leave(int result) {
 static inline int key_of(const struct pond_map *map, const void *key, size_t key_bytes, struct pond_key *out) {
     if (POND_UNLIKELY(!key || key_bytes == 0 || key_bytes > MILLPOND_KEY_BYTES_MAX)) return 0;
     out->bytes = key;
+    out->handle = NULL;
     out->count = key_bytes;
     out->hash = pond_hash(key, key_bytes, map->geometry.hash_seed);
     return 1;
+}
+
+/* ---- files that were replaced: follow.c ---- */
+
+enum pond_follow_why { POND_FOLLOW_READ, POND_FOLLOW_WRITE, POND_FOLLOW_LOOK };
+
+/* The handle goes on to the file that has taken the place of its own. 1: the call should be made again. Outside of any section. */
+int pond_follow(struct millpond *pond, enum pond_follow_why why);
+
+/* Behind a miss: ORDER replace (reader), as in read.c. */
+static inline int pond_replaced(const struct pond_map *map) { return pond_load_32(&map->living->replaced) == POND_REPLACED; }
+
+/* Behind a look that found nothing; leaves the section. 1: the handle has gone on to another file, look again. */
+static inline int pond_follow_missed(struct millpond *pond, const struct pond_map *map) {
+    int replaced = pond_replaced(map);
+    leave(0);
+    if (POND_LIKELY(!replaced && !(pond->flags & MILLPOND_FOLLOW))) return 0;
+    return pond_follow(pond, replaced ? POND_FOLLOW_READ : POND_FOLLOW_LOOK);
+}
+
+/* Before a write. */
+static inline struct pond_map *enter_writing(struct millpond *pond) {
+    if (POND_UNLIKELY(pond->flags & MILLPOND_FOLLOW)) pond_follow(pond, POND_FOLLOW_LOOK);
+    return enter(pond);
+}
+
+/* Behind a write, outside of the section. 1: make it again, in another file. */
+static inline int pond_follow_refused(struct millpond *pond, int result) {
+    return POND_UNLIKELY(result == MILLPOND_ERR_REPLACED) && pond_follow(pond, POND_FOLLOW_WRITE);
+}
+
+/* The mapping, for a call that takes long; pond_map_release() when it ends. */
+static inline struct pond_map *hold(const struct millpond *pond) {
+    struct pond_map *map = enter(pond);
+    pond_map_hold(map);
+    leave(0);
+    return map;
 }
 
 #endif

@@ -136,6 +136,13 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     return NULL;
 }
 
+/* The inverse of what pond_layout_plan() does with it: memory for each slot that will be in use. */
+uint32_t pond_layout_entry_bytes(const struct pond_geometry *g) {
+    uint64_t slots = (uint64_t)g->bucket_count * POND_BUCKET_SLOTS * INDEX_LOAD_PERCENT / 100;
+    uint64_t bytes = (uint64_t)g->segment_count * g->segment_bytes / (slots ? slots : 1);
+    return bytes < 16 + 12 ? 16 : bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes - 12;
+}
+
 const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geometry *g) {
     memset(g, 0, sizeof *g);
     if (id->file_bytes < POND_FILE_BYTES_MIN || id->file_bytes > POND_FILE_BYTES_MAX || id->file_bytes % POND_PAGE_BYTES)

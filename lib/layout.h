@@ -105,6 +105,13 @@ enum { POND_FILE_NAMESPACES = 1 << 0, POND_FILE_HUGEPAGES = 1 << 1 };
 
 /* ---- living page: byte 4096 ---- */
 
+/* Is it the file that its name leads to? (resize.c) */
+enum pond_replaced {
+    POND_IN_PLACE = 0,
+    POND_REPLACED = 1, /* never written again: another file, with all that this one had, is there or about to be */
+    POND_COMING = 2    /* that other file: read, but not written until it has the name */
+};
+
 struct pond_living {
     /* Written by openers that hold the file lock on byte 0. */
     char boot_id[40];       /* of the boot in which the mutexes were made */
@@ -112,12 +119,19 @@ struct pond_living {
     uint64_t pid_namespace; /* inode of the PID namespace whose thread numbers stand in the mutexes */
     uint64_t warm_starts, cold_starts;
     char pad0[48];
-    /* Clean mark: 1 after a sync until the next write. Set by sync, cleared by the first write behind it, on the disk before that write. */
-    uint32_t clean;
-    uint32_t superseded; /* 1: a resize put another file in place of this one */
+    /* Two marks, which a writer looks at by one load when it has got a mutex (enter.c). */
+    union {
+        struct {
+            /* 1 after a sync until the next write. Set by sync, cleared by the first write behind it, on the disk before that write. */
+            uint32_t clean;
+            uint32_t replaced; /* enum pond_replaced: by a resize; changed under all mutexes of the file that it replaces */
+        };
+        uint64_t marks;
+    };
+    uint64_t successor; /* creation of the file that a resize made last: its name until it is in place follows from it */
     /* What the file's agent last told (agent.c); an opener that is alone resets until. */
     uint64_t agent_epoch, agent_until_ms, agent_stale_ms;
-    char pad1[32];
+    char pad1[24];
     /* The file's clock (expire.c): any writer, by compare-and-swap. */
     uint64_t clock_high_ms; /* the latest time that any process has acted on */
     uint64_t clock_skew_ms; /* added to the system's clock by everybody; grows when that is set back */
@@ -428,6 +442,9 @@ uint64_t pond_layout_chunks_most(uint32_t piece_bytes, uint64_t value_bytes);
 /* Chooses shards, segments and index for the size asked for. Returns NULL and fills `identity`'s sizes, or the sentence that says why
  * not. */
 const char *pond_layout_plan(const struct millpond_options *options, unsigned processors, struct pond_identity *identity);
+
+/* The size of a typical entry for which a file's index was made (options.entry_bytes). */
+uint32_t pond_layout_entry_bytes(const struct pond_geometry *geometry);
 
 /* Computes the geometry. Returns NULL, or what is wrong with the identity: nothing in it is trusted. */
 const char *pond_layout_geometry(const struct pond_identity *identity, struct pond_geometry *geometry);

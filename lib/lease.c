@@ -70,7 +70,9 @@ int millpond_lease_acquire(struct millpond *pond, const void *key, size_t key_by
         result = acquire(pond, map, &k, o, buf, buf_bytes, value_bytes, &fresh);
     }
     if (result >= 0) *lease = fresh;
-    return leave(result);
+    leave(0);
+    return pond_follow_refused(pond, result) ? millpond_lease_acquire(pond, key, key_bytes, options, buf, buf_bytes, value_bytes, lease)
+                                             : result;
 }
 
 /* Ends a lease: with a value, with nothing, or with what was said. */
@@ -94,7 +96,7 @@ static int end_lease(struct pond_map *map, uint32_t timeout_ms, const struct pon
     int result = pond_write_fill(map, timeout_ms, k, e->value, e->value_bytes, &set, &fill);
     if (result < 0 && result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED)
         pond_write_fill_end(map, timeout_ms, k, &ticket, POND_OUTCOME_UNSTORABLE, 0);
-    return result;
+    return result == MILLPOND_ERR_REPLACED ? MILLPOND_CHANGED : result; /* by a resize: as above */
 }
 
 static int end(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, const struct ending *e,

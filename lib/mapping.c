@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A file mapped into this process.
+/* A file mapped into this process. Creating it: create.c.
  *
- * Creating:  C1 an unnamed file in the same folder, allocated to its full size (a full disk is noticed now, not as SIGBUS later)
- *            C2 identity, living page, shards and mutexes are written into it
- *            C3 it is linked to its name: complete, or not there. Of two creators the slower one finds EEXIST and opens the other's.
  * Opening:   O1 open without following links; look at type, owner, mode, file system
  *            O2 lock byte 0 of the file (an open file description lock: a POSIX lock would be lost when any descriptor of the file is
  *            closed)
@@ -13,7 +10,7 @@
  *               before anyone uses them, in a file of another boot, a copy of a file, or one whose PID namespace is gone
  *            O5 a shared lock on byte 1 says: somebody uses this file. It goes when the last process is gone
  *            O6 unlock byte 0
- * Anonymous: C1 makes memory that has no name (memfd) instead, C3 is left out; it is sealed at its size and opened by its descriptor, O1 to
+ * Anonymous: C1 makes memory that has no name (memfd), C3 is left out; it is sealed at its size and opened by its descriptor, O1 to
  *            O6. Others reach it through a descriptor: inherited, sent, or seen in /proc.
  *
  * One mapping serves every handle of a process on a file and access: the kernel's list of held robust mutexes is a list of addresses,
@@ -23,6 +20,7 @@
 #include "mapping.h"
 
 #include "crashpoint.h"
+#include "create.h"
 #include "error.h"
 #include "hash.h"
 #include "lock.h"
@@ -42,8 +40,19 @@ static pond_fork_hook fork_child;
 void pond_process_lock(void) { pthread_mutex_lock(&process_mutex); }
 void pond_process_unlock(void) { pthread_mutex_unlock(&process_mutex); }
 
+/* References that threads of the parent were about to give back. */
+static void drop_leaving(void) {
+    for (struct pond_map *map = process_maps, *next; map; map = next) {
+        next = map->next;
+        unsigned leaving = map->leaving;
+        map->leaving = 0;
+        while (leaving-- > 0) pond_map_release_locked(map);
+    }
+}
+
 static void after_fork_in_child(void) {
     if (fork_child) fork_child();
+    drop_leaving();
     for (struct pond_map *map = process_maps; map; map = map->next)
         if (map->gate)
             pond_gate_after_fork(map->gate);
@@ -54,37 +63,16 @@ static void after_fork_in_child(void) {
 
 static void install_fork_handlers(void) { pthread_atfork(pond_process_lock, pond_process_unlock, after_fork_in_child); }
 
+void pond_map_install_fork_handlers(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_fork_handlers);
+}
+
 void pond_map_on_fork(pond_fork_hook child) { fork_child = child; }
 
-/* ---- creating ---- */
+/* ---- opening ---- */
 
-static int identity_new(const struct millpond_options *o, struct pond_identity *id, char *errmsg, const char *path) {
-    memset(id, 0, sizeof *id);
-    memcpy(id->magic, POND_MAGIC, sizeof id->magic);
-    id->format_version = POND_FORMAT_VERSION;
-    id->byte_order = POND_BYTE_ORDER;
-    id->word_bytes = sizeof(void *);
-    id->mutex_bytes = sizeof(pthread_mutex_t);
-    id->libc = POND_LIBC;
-    id->flags = (o->flags & MILLPOND_NAMESPACES ? POND_FILE_NAMESPACES : 0) | (o->flags & MILLPOND_HUGEPAGES ? POND_FILE_HUGEPAGES : 0);
-    id->mode = o->mode ? o->mode : 0600;
-    const char *wrong = pond_layout_plan(o, pond_platform_processors(), id);
-    if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "%s", wrong);
-    int failed = pond_platform_random(&id->creation, sizeof id->creation);
-    if (!failed) failed = pond_platform_random(&id->hash_seed, sizeof id->hash_seed);
-    if (failed) return pond_error_system(failed, errmsg, path, "reading random bytes");
-    id->checksum = pond_hash(id, offsetof(struct pond_identity, checksum), 0);
-    return MILLPOND_OK;
-}
-
-static int boot_identity(struct pond_living *living, char *errmsg, const char *path) {
-    int failed = pond_platform_boot_id(living->boot_id);
-    if (failed) return pond_error_system(failed, errmsg, path, "reading /proc/sys/kernel/random/boot_id");
-    living->pid_namespace = pond_platform_pid_namespace();
-    return MILLPOND_OK;
-}
-
-static struct pond_map *map_new(int fd, unsigned char *base, int readonly) {
+struct pond_map *pond_map_new(int fd, unsigned char *base, int readonly) {
     struct pond_map *map = calloc(1, sizeof *map);
     if (!map) return NULL;
     map->fd = fd;
@@ -97,93 +85,12 @@ static struct pond_map *map_new(int fd, unsigned char *base, int readonly) {
     return map;
 }
 
-/* C2. */
-static int fill(const struct pond_new_file *file, const struct pond_identity *id, const struct pond_map_hooks *hooks, char *errmsg,
-                const char *path) {
-    unsigned char *base;
-    struct pond_file_info info;
-    int failed = pond_platform_info(file->fd, &info);
-    if (failed) return pond_error_system(failed, errmsg, path, "fstat");
-    failed = pond_platform_map(file->fd, id->file_bytes, POND_MAP_WRITE, &base);
-    if (failed == ENOMEM)
-        return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "no address space for a mapping of its size; raise the limit (ulimit -v)");
-    if (failed) return pond_error_system(failed, errmsg, path, "mmap");
-    struct pond_map *map = map_new(file->fd, base, 0);
-    int result = map ? MILLPOND_OK : pond_error_say(MILLPOND_ERR_NO_MEMORY, errmsg, path, "out of memory");
-    if (result == MILLPOND_OK) result = boot_identity(map->living, errmsg, path);
-    if (result == MILLPOND_OK) {
-        pond_layout_geometry(id, &map->geometry);
-        map->living->device = info.device;
-        map->living->inode = info.inode;
-        for (uint32_t i = 0; i < id->reader_count; i++) pond_lock_init(&map->readers[i].mutex);
-        POND_CRASHPOINT("create.readers");
-        hooks->format(map);
-        POND_CRASHPOINT("create.formatted");
-        memcpy(base, id, sizeof *id);
-    }
-    free(map);
-    pond_platform_unmap(base, id->file_bytes);
-    return result;
-}
-
-/* C1. */
-static int new_file(const char *path, const struct millpond_options *options, const struct pond_identity *id, struct pond_new_file *file,
-                    char *errmsg) {
-    int anonymous = (options->flags & MILLPOND_ANONYMOUS) != 0;
-    int failed = anonymous ? pond_platform_new_anonymous(path, id->file_bytes, id->mode, file)
-                           : pond_platform_new_file(path, id->file_bytes, id->mode, file);
-    if (failed == ENOENT || failed == ENOTDIR)
-        return pond_error_say(MILLPOND_ERR_NO_FILE, errmsg, path, "its folder does not exist; make the folder first");
-    if (failed == EROFS)
-        return pond_error_say(MILLPOND_ERR_READ_ONLY_FS, errmsg, path, "the file system is read-only; create it in another place");
-    if (failed) return pond_error_system(failed, errmsg, path, "creating it");
-    POND_CRASHPOINT("create.allocated");
-    struct pond_file_info info;
-    if (pond_platform_info(file->fd, &info) == 0 && info.refused && !(options->flags & MILLPOND_ANY_FILESYSTEM)) {
-        pond_platform_drop(file);
-        return pond_error_say(MILLPOND_ERR_FILESYSTEM, errmsg, path,
-                              "its file system (%s) cannot share mappings safely; use a local one such as /dev/shm", info.refused);
-    }
+int pond_map_boot_identity(struct pond_living *living, char *errmsg, const char *path) {
+    int failed = pond_platform_boot_id(living->boot_id);
+    if (failed) return pond_error_system(failed, errmsg, path, "reading /proc/sys/kernel/random/boot_id");
+    living->pid_namespace = pond_platform_pid_namespace();
     return MILLPOND_OK;
 }
-
-/* C1 and C2: a whole file that has no name yet. */
-static int make(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_new_file *file,
-                char *errmsg) {
-    struct pond_identity id;
-    struct pond_geometry geometry;
-    int result = identity_new(options, &id, errmsg, path);
-    if (result != MILLPOND_OK) return result;
-    const char *wrong = pond_layout_geometry(&id, &geometry);
-    if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "with these sizes %s; give a larger size", wrong);
-    result = new_file(path, options, &id, file, errmsg);
-    if (result != MILLPOND_OK) return result;
-    result = fill(file, &id, hooks, errmsg, path);
-    if (result != MILLPOND_OK) {
-        pond_platform_drop(file);
-        return result;
-    }
-    POND_CRASHPOINT("create.filled");
-    return MILLPOND_OK;
-}
-
-/* Returns MILLPOND_ERR_FILE_EXISTS without a sentence when somebody else was faster. */
-static int create(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, char *errmsg) {
-    struct pond_new_file file;
-    int result = make(path, options, hooks, &file, errmsg);
-    if (result != MILLPOND_OK) return result;
-    int failed = pond_platform_link(&file, path);
-    if (failed == EEXIST)
-        result = MILLPOND_ERR_FILE_EXISTS;
-    else if (failed)
-        result = pond_error_system(failed, errmsg, path, "giving it its name");
-    else
-        POND_CRASHPOINT("create.linked");
-    pond_platform_drop(&file);
-    return result;
-}
-
-/* ---- opening ---- */
 
 /* O1. */
 static int look(int fd, const char *path, const struct millpond_options *options, struct pond_file_info *info, char *errmsg) {
@@ -244,7 +151,7 @@ static int read_identity(int fd, const char *path, const struct pond_file_info *
 /* O4: is what stands in the file of this boot, this file and this PID namespace? */
 static int attach(struct pond_map *map, const char *path, const struct pond_map_hooks *hooks, char *errmsg) {
     struct pond_living now;
-    int result = boot_identity(&now, errmsg, path);
+    int result = pond_map_boot_identity(&now, errmsg, path);
     if (result != MILLPOND_OK) return result;
     struct pond_living *living = map->living;
     int copied = living->device != map->device || living->inode != map->inode;
@@ -275,6 +182,7 @@ static int attach(struct pond_map *map, const char *path, const struct pond_map_
         living->inode = map->inode;
         living->pid_namespace = now.pid_namespace;
         POND_CRASHPOINT("attach.reset");
+        if (stale) living->replaced = POND_IN_PLACE; /* whatever a resize had begun, this is the file that has the name now */
         if (stale) memcpy(living->boot_id, now.boot_id, sizeof now.boot_id); /* last: a killed opener leaves the work to the next one */
         POND_CRASHPOINT("attach.named");
     }
@@ -297,7 +205,7 @@ static int map_file(int fd, const char *path, const struct millpond_options *opt
     if (failed == ENOMEM)
         return pond_error_say(MILLPOND_ERR_LIMIT, errmsg, path, "no address space for a mapping of its size; raise the limit (ulimit -v)");
     if (failed) return pond_error_system(failed, errmsg, path, "mmap");
-    struct pond_map *map = map_new(fd, base, readonly);
+    struct pond_map *map = pond_map_new(fd, base, readonly);
     if (!map) {
         pond_platform_unmap(base, geometry.file_bytes);
         return pond_error_say(MILLPOND_ERR_NO_MEMORY, errmsg, path, "out of memory");
@@ -328,7 +236,7 @@ static struct pond_map *mapped_already(const struct pond_file_info *info, int re
 
 /* O1 to O6 with an opened file, which belongs to the mapping afterwards, or is closed. Under the process lock. */
 static int open_descriptor(int fd, const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks,
-                           struct pond_map **out, char *errmsg) {
+                           uint32_t timeout_ms, struct pond_map **out, char *errmsg) {
     int readonly = (options->flags & MILLPOND_READONLY) != 0;
     struct pond_file_info info;
     int result = look(fd, path, options, &info, errmsg);
@@ -340,10 +248,10 @@ static int open_descriptor(int fd, const char *path, const struct millpond_optio
         return MILLPOND_OK;
     }
     if (result == MILLPOND_OK) {
-        int failed = pond_platform_file_lock(fd, POND_FILE_LOCK_ATTACH, !readonly, OPEN_TIMEOUT_MS); /* O2 */
+        int failed = pond_platform_file_lock(fd, POND_FILE_LOCK_ATTACH, !readonly, timeout_ms); /* O2 */
         if (failed == EAGAIN)
-            result =
-                pond_error_say(MILLPOND_ERR_BUSY, errmsg, path, "another process has been opening it for 10 s; look for a stopped one");
+            result = pond_error_say(MILLPOND_ERR_BUSY, errmsg, path,
+                                    "another process has been opening it for %u ms; look for a stopped one", timeout_ms);
         else if (failed)
             result = pond_error_system(failed, errmsg, path, "locking it");
     }
@@ -363,30 +271,28 @@ static int open_descriptor(int fd, const char *path, const struct millpond_optio
     return MILLPOND_OK;
 }
 
-/* Under the process lock. */
-static int open_existing(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks,
-                         struct pond_map **out, char *errmsg) {
+int pond_map_open_locked(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, uint32_t timeout_ms,
+                         struct pond_map **map, char *errmsg) {
     int fd, failed = pond_platform_open(path, !(options->flags & MILLPOND_READONLY), &fd);
     if (failed) return pond_error_system(failed, errmsg, path, "opening it");
-    return open_descriptor(fd, path, options, hooks, out, errmsg);
+    return open_descriptor(fd, path, options, hooks, timeout_ms, map, errmsg);
 }
 
 /* A pond that only its descriptor leads to: made, sealed, mapped. Under the process lock. */
 static int open_anonymous(const char *name, const struct millpond_options *options, const struct pond_map_hooks *hooks,
                           struct pond_map **out, char *errmsg) {
-    struct pond_new_file file;
-    int result = make(name, options, hooks, &file, errmsg);
+    struct pond_new fresh;
+    int result = pond_create_make(name, options, hooks, &fresh, errmsg);
     if (result != MILLPOND_OK) return result;
-    int failed = pond_platform_seal(file.fd);
-    if (!failed) return open_descriptor(file.fd, name, options, hooks, out, errmsg);
-    pond_platform_drop(&file);
-    return pond_error_system(failed, errmsg, name, "sealing it");
+    int fd, failed = pond_platform_seal(fresh.file.fd);
+    if (!failed) failed = pond_platform_reopen(fresh.file.fd, &fd);
+    pond_create_drop(&fresh);
+    if (failed) return pond_error_system(failed, errmsg, name, "sealing it");
+    return open_descriptor(fd, name, options, hooks, OPEN_TIMEOUT_MS, out, errmsg);
 }
 
 int pond_map_open(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_map **map,
                   char *errmsg) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, install_fork_handlers);
     if (!(options->flags & MILLPOND_READONLY) && !pond_lock_works())
         return pond_error_say(MILLPOND_ERR_UNLOCKABLE, errmsg, path,
                               "this system does not hand on a lock whose owner died; use a native Linux kernel with robust mutexes");
@@ -395,11 +301,11 @@ int pond_map_open(const char *path, const struct millpond_options *options, cons
     if (options->flags & MILLPOND_ANONYMOUS) result = open_anonymous(path, options, hooks, map, errmsg);
     for (int i = 0; i < CREATE_TRIES && !(options->flags & MILLPOND_ANONYMOUS); i++) {
         if (!(options->flags & MILLPOND_EXCLUSIVE)) {
-            result = open_existing(path, options, hooks, map, errmsg);
+            result = pond_map_open_locked(path, options, hooks, OPEN_TIMEOUT_MS, map, errmsg);
             if (result != MILLPOND_ERR_NO_FILE || !(options->flags & MILLPOND_CREATE)) break;
         }
-        result = create(path, options, hooks, errmsg);
-        if (result == MILLPOND_OK) result = open_existing(path, options, hooks, map, errmsg);
+        result = pond_create_file(path, options, hooks, errmsg);
+        if (result == MILLPOND_OK) result = pond_map_open_locked(path, options, hooks, OPEN_TIMEOUT_MS, map, errmsg);
         if (result == MILLPOND_ERR_FILE_EXISTS && options->flags & MILLPOND_EXCLUSIVE)
             pond_error_say(result, errmsg, path, "it exists already; remove it first, or open it without creating");
         if (result != MILLPOND_ERR_FILE_EXISTS || options->flags & MILLPOND_EXCLUSIVE) break;

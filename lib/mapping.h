@@ -19,9 +19,12 @@ struct pond_map {
     uint64_t device, inode;
     uint64_t own_skew_ms;    /* of this process's clock alone (expire.c) */
     uint64_t system_seen_ms; /* the system's clock when a writer of this process last looked, 0 before */
-    struct pond_gate *gate; /* NULL unless writers live in several PID namespaces */
-    struct pond_map *next;  /* of this process's mappings */
-    unsigned refs;          /* handles, and threads that own a reader slot; guarded by the process lock of mapping.c */
+    struct pond_gate *gate;  /* NULL unless writers live in several PID namespaces */
+    struct pond_map *next;   /* of this process's mappings */
+    unsigned refs;           /* handles, threads that own a reader slot, calls that take long; guarded by the process lock of mapping.c */
+    unsigned leaving;        /* of those, handles' that wait for a grace period; guarded by it too */
+    int followed;            /* 1: a handle was opened with MILLPOND_FOLLOW, so misses look at its path now and then */
+    int left;                /* 1: a handle has gone on from it to another file, so threads give their reader slots back */
 };
 
 /* Why a newly opened file needs work before anyone may use it. */
@@ -41,6 +44,19 @@ struct pond_map_hooks {
 /* Opens or creates (see millpond_open). A mapping that this process has already is shared. Returns a millpond result. */
 int pond_map_open(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_map **map,
                   char *errmsg);
+
+/* Opens what exists, for callers that hold the process lock; waits for other openers so long. */
+int pond_map_open_locked(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, uint32_t timeout_ms,
+                         struct pond_map **map, char *errmsg);
+
+/* A mapping's description for a file that is mapped at `base`, not yet known to the process; or NULL. */
+struct pond_map *pond_map_new(int fd, unsigned char *base, int readonly);
+/* Boot and PID namespace of this process. Returns a millpond result. */
+int pond_map_boot_identity(struct pond_living *living, char *errmsg, const char *path);
+
+/* The process lock is held over fork. To be called before any other handler for fork is installed whose lock is held by somebody who may
+ * want the process lock: those are then taken first. */
+void pond_map_install_fork_handlers(void);
 
 /* One reference more, one less. The last one unmaps. */
 void pond_map_hold(struct pond_map *map);

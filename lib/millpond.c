@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The public functions: check the arguments, find the mapping, call down, return.
+/* The public functions: check the arguments, find the mapping (handle.h), call down, return.
  *
- * Every call is a read-side section of liburcu (handle.h). */
+ * What finds nothing, or is refused, looks whether the file has been replaced by another one meanwhile, and is done again there (follow.c).
+ */
 
 #include "millpond.h"
 
-#include "atomic.h"
 #include "check.h"
 #include "enter.h"
 #include "error.h"
 #include "handle.h"
-#include "mapping.h"
-#include "read.h"
+#include "platform.h"
 #include "reader.h"
 #include "recover.h"
+#include "resize.h"
 #include "scan.h"
 #include "snapshot.h"
 #include "stats.h"
@@ -33,16 +33,32 @@
 #define ANONYMOUS_NAME_MAX  200u
 #define FLAGS                                                                                                                              \
     ((uint32_t)(MILLPOND_READONLY | MILLPOND_CREATE | MILLPOND_EXCLUSIVE | MILLPOND_NAMESPACES | MILLPOND_ANY_FILESYSTEM |                 \
-                MILLPOND_HUGEPAGES | MILLPOND_POPULATE | MILLPOND_ANONYMOUS))
+                MILLPOND_HUGEPAGES | MILLPOND_POPULATE | MILLPOND_ANONYMOUS | MILLPOND_FOLLOW))
 
-static const struct pond_map_hooks hooks = {pond_recover_format, pond_sync_attach};
+const struct pond_map_hooks pond_handle_hooks = {pond_recover_format, pond_sync_attach};
+
+/* Hook of pond_read_get(). */
+static int get_elsewhere(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes) {
+    struct millpond *pond = key->handle;
+    struct pond_key k;
+    int again = pond_follow_missed(pond, map);
+    map = enter(pond);
+    if (!again || !key_of(map, key->bytes, key->count, &k)) return MILLPOND_MISS;
+    k.handle = pond;
+    return pond_read_get(map, &k, buf, buf_bytes, value_bytes, NULL);
+}
 
 /* ---- open, close ---- */
 
 static void before_fork(void) { urcu_bp_before_fork(); }
 static void after_fork_parent(void) { urcu_bp_after_fork_parent(); }
 static void after_fork_child(void) { urcu_bp_after_fork_child(); }
-static void install_fork_handlers(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
+/* The last one installed is the first one called before a fork: liburcu's lock is taken before the process lock, which readers that a grace
+ * period waits for may want. */
+static void install_fork_handlers(void) {
+    pond_map_install_fork_handlers();
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
 
 int millpond_open(struct millpond **pond, const char *path, const struct millpond_options *options, char *errmsg) {
     static const struct millpond_options defaults = MILLPOND_OPTIONS_INIT;
@@ -65,11 +81,15 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
     handle->lock_timeout_ms = o->lock_timeout_ms == 0                    ? LOCK_TIMEOUT_MS
                               : o->lock_timeout_ms < LOCK_TIMEOUT_MS_MAX ? o->lock_timeout_ms
                                                                          : LOCK_TIMEOUT_MS_MAX;
-    int result = pond_map_open(path, o, &hooks, &handle->map, errmsg);
+    handle->flags = o->flags;
+    pond_read_elsewhere = get_elsewhere;
+    int result = pond_map_open(path, o, &pond_handle_hooks, &handle->map, errmsg);
     if (result != MILLPOND_OK) {
         free(handle);
         return result;
     }
+    if (o->flags & MILLPOND_FOLLOW) handle->map->followed = 1;
+    handle->path = o->flags & MILLPOND_ANONYMOUS ? NULL : pond_platform_absolute(path);
     *pond = handle;
     return MILLPOND_OK;
 }
@@ -79,6 +99,7 @@ void millpond_close(struct millpond *pond) {
     pond_store_unbind(pond);
     pond_reader_leave(pond->map);
     pond_map_release(pond->map);
+    free(pond->path);
     free(pond);
 }
 
@@ -88,41 +109,66 @@ int millpond_fd(struct millpond *pond) {
     return leave(map->fd);
 }
 
+int millpond_resize(struct millpond *pond, uint64_t size_bytes, char *errmsg) {
+    int result;
+    if (errmsg) errmsg[0] = 0;
+    if (!pond) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_resize", "the handle is missing; give one");
+    if (!pond->path)
+        return pond_error_say(MILLPOND_ERR_NO_NAME, errmsg, "millpond_resize",
+                              "an anonymous pond, or one opened by its descriptor, has no name for a new file to take; make another one");
+    do {
+        struct pond_map *map = hold(pond);
+        result = pond_resize(map, pond->path, size_bytes, pond->flags, pond->lock_timeout_ms, &pond_handle_hooks, errmsg);
+        pond_map_release(map);
+    } while (pond_follow_refused(pond, result));
+    if (result == MILLPOND_OK) pond_follow(pond, POND_FOLLOW_WRITE);
+    return result;
+}
+
 /* ---- reading ---- */
 
 int millpond_get(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes, size_t *value_bytes) {
     struct pond_key k;
     struct pond_map *map = enter(pond);
     if (POND_UNLIKELY(!key_of(map, key, key_bytes, &k) || (!buf && buf_bytes))) return leave(MILLPOND_ERR_ARGUMENT);
+    k.handle = pond;
     return leave(pond_read_get(map, &k, buf, buf_bytes, value_bytes, NULL));
+}
+
+/* Into memory that grows: *buf is the caller's to free, whatever the result. */
+static int get_growing(struct pond_map *map, const struct pond_key *key, unsigned char **buf, size_t *bytes) {
+    size_t room = 256;
+    int result = MILLPOND_TOO_SMALL;
+    while (result == MILLPOND_TOO_SMALL) { /* again only if the value grew meanwhile */
+        unsigned char *larger = realloc(*buf, room + 1);
+        if (!larger) return MILLPOND_ERR_NO_MEMORY;
+        *buf = larger;
+        result = pond_read_get(map, key, *buf, room, bytes, NULL);
+        room = *bytes;
+    }
+    return result;
 }
 
 int millpond_get_alloc(struct millpond *pond, const void *key, size_t key_bytes, void **value, size_t *value_bytes) {
     struct pond_key k;
+    struct pond_map *map;
     if (!value) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(pond);
-    if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    size_t room = 256, bytes = 0;
-    unsigned char *buf = NULL;
-    int result = MILLPOND_TOO_SMALL;
-    while (result == MILLPOND_TOO_SMALL) { /* again only if the value grew meanwhile */
-        unsigned char *larger = realloc(buf, room + 1);
-        if (!larger) {
-            result = MILLPOND_ERR_NO_MEMORY;
-            break;
+    do {
+        map = enter(pond);
+        if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        size_t bytes = 0;
+        unsigned char *buf = NULL;
+        int result = get_growing(map, &k, &buf, &bytes);
+        if (result == MILLPOND_OK) {
+            buf[bytes] = 0;
+            *value = buf;
+            if (value_bytes) *value_bytes = bytes;
+            return leave(MILLPOND_OK);
         }
-        buf = larger;
-        result = pond_read_get(map, &k, buf, room, &bytes, NULL);
-        room = bytes;
-    }
-    if (result != MILLPOND_OK) {
         free(buf);
-        return leave(result);
-    }
-    buf[bytes] = 0;
-    *value = buf;
-    if (value_bytes) *value_bytes = bytes;
-    return leave(MILLPOND_OK);
+        if (result != MILLPOND_MISS) return leave(result);
+    } while (pond_follow_missed(pond, map));
+    return MILLPOND_MISS;
 }
 
 int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t item_count) {
@@ -132,10 +178,9 @@ int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t
 }
 
 /* In batches, so that the misses of one stage overlap: hash and prefetch every bucket; prefetch every entry; copy. */
-int millpond_mget(struct millpond *pond, struct millpond_mget *items, size_t item_count) {
+static int mget_in(struct pond_map *map, struct millpond_mget *items, size_t item_count) {
     struct pond_key keys[MGET_BATCH];
-    if (!items && item_count) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(pond);
+    int missed = 0;
     for (size_t first = 0; first < item_count; first += MGET_BATCH) {
         size_t n = item_count - first < MGET_BATCH ? item_count - first : MGET_BATCH;
         for (size_t i = 0; i < n; i++) {
@@ -150,9 +195,20 @@ int millpond_mget(struct millpond *pond, struct millpond_mget *items, size_t ite
             struct millpond_mget *item = &items[first + i];
             if (item->result == MILLPOND_OK)
                 item->result = pond_read_get(map, &keys[i], item->buf, item->buf_bytes, &item->value_bytes, NULL);
+            missed |= item->result == MILLPOND_MISS;
         }
     }
-    return leave(MILLPOND_OK);
+    return missed;
+}
+
+int millpond_mget(struct millpond *pond, struct millpond_mget *items, size_t item_count) {
+    struct pond_map *map;
+    if (!items && item_count) return MILLPOND_ERR_ARGUMENT;
+    do {
+        map = enter(pond);
+        if (!mget_in(map, items, item_count)) return leave(MILLPOND_OK);
+    } while (pond_follow_missed(pond, map));
+    return MILLPOND_OK;
 }
 
 void millpond_prefetch(struct millpond *pond, const void *key, size_t key_bytes) {
@@ -169,24 +225,40 @@ int millpond_contains(struct millpond *pond, const void *key, size_t key_bytes) 
 
 int millpond_ttl(struct millpond *pond, const void *key, size_t key_bytes, uint64_t *ttl_ms) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if (!ttl_ms || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_read_ttl(map, &k, ttl_ms));
+    struct pond_map *map;
+    do {
+        map = enter(pond);
+        if (!ttl_ms || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        int result = pond_read_ttl(map, &k, ttl_ms);
+        if (result != MILLPOND_MISS) return leave(result);
+    } while (pond_follow_missed(pond, map));
+    return MILLPOND_MISS;
 }
 
 int millpond_get_if_changed(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes, size_t *value_bytes,
                             uint64_t *version) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if (!version || !key_of(map, key, key_bytes, &k) || (!buf && buf_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_read_get(map, &k, buf, buf_bytes, value_bytes, version));
+    struct pond_map *map;
+    do {
+        map = enter(pond);
+        if (!version || !key_of(map, key, key_bytes, &k) || (!buf && buf_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
+        int result = pond_read_get(map, &k, buf, buf_bytes, value_bytes, version);
+        if (result != MILLPOND_MISS) return leave(result);
+    } while (pond_follow_missed(pond, map));
+    return MILLPOND_MISS;
 }
 
 int millpond_view(struct millpond *pond, const void *key, size_t key_bytes, struct millpond_view *view) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if (!view || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_view_take(map, pond->lock_timeout_ms, &k, view));
+    struct pond_map *map;
+    int result;
+    do {
+        map = enter(pond);
+        if (!view || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        result = pond_view_take(map, pond->lock_timeout_ms, &k, view);
+        if (result != MILLPOND_MISS) leave(0);
+    } while (result == MILLPOND_MISS ? pond_follow_missed(pond, map) : pond_follow_refused(pond, result));
+    return result;
 }
 
 void millpond_view_release(struct millpond_view *view) {
@@ -195,14 +267,22 @@ void millpond_view_release(struct millpond_view *view) {
 
 /* ---- writing ---- */
 
+/* Out of the way of those whose file has not been replaced. */
+static __attribute__((noinline, cold)) int set_again(struct millpond *pond, const struct pond_key *key, const void *value,
+                                                     size_t value_bytes, struct millpond_set *options) {
+    if (!pond_follow(pond, POND_FOLLOW_WRITE)) return MILLPOND_ERR_REPLACED;
+    return millpond_set_ex(pond, key->bytes, key->count, value, value_bytes, options);
+}
+
 int millpond_set_ex(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
                     struct millpond_set *options) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
+    struct pond_map *map = enter_writing(pond);
     if (!options || (!value && value_bytes) || options->ttl_ms > POND_TTL_MS_MAX || options->grace_ms > POND_TTL_MS_MAX ||
         options->when > MILLPOND_IF_VERSION || !key_of(map, key, key_bytes, &k))
         return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_write_set(map, pond->lock_timeout_ms, &k, value, value_bytes, options));
+    int result = leave(pond_write_set(map, pond->lock_timeout_ms, &k, value, value_bytes, options));
+    return POND_LIKELY(result != MILLPOND_ERR_REPLACED) ? result : set_again(pond, &k, value, value_bytes, options);
 }
 
 static int set_when(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes, uint64_t ttl_ms,
@@ -227,34 +307,55 @@ int millpond_cas(struct millpond *pond, const void *key, size_t key_bytes, const
 
 int millpond_delete(struct millpond *pond, const void *key, size_t key_bytes) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_write_delete(map, pond->lock_timeout_ms, &k));
+    int result;
+    do {
+        struct pond_map *map = enter_writing(pond);
+        if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        result = leave(pond_write_delete(map, pond->lock_timeout_ms, &k));
+    } while (pond_follow_refused(pond, result));
+    return result;
 }
 
 int millpond_touch(struct millpond *pond, const void *key, size_t key_bytes, uint64_t ttl_ms) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if (ttl_ms > POND_TTL_MS_MAX || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_write_touch(map, pond->lock_timeout_ms, &k, ttl_ms));
+    int result;
+    do {
+        struct pond_map *map = enter_writing(pond);
+        if (ttl_ms > POND_TTL_MS_MAX || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        result = leave(pond_write_touch(map, pond->lock_timeout_ms, &k, ttl_ms));
+    } while (pond_follow_refused(pond, result));
+    return result;
 }
 
 int millpond_incr(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta, const struct millpond_incr *create,
                   int64_t *value) {
     struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if ((create && create->ttl_ms > POND_TTL_MS_MAX) || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_write_incr(map, pond->lock_timeout_ms, &k, delta, create, value));
+    int result;
+    do {
+        struct pond_map *map = enter_writing(pond);
+        if ((create && create->ttl_ms > POND_TTL_MS_MAX) || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        result = leave(pond_write_incr(map, pond->lock_timeout_ms, &k, delta, create, value));
+    } while (pond_follow_refused(pond, result));
+    return result;
 }
 
 int millpond_clear(struct millpond *pond) {
-    struct pond_map *map = enter(pond);
-    return leave(pond_write_clear(map, pond->lock_timeout_ms));
+    int result;
+    do {
+        struct pond_map *map = enter_writing(pond);
+        result = leave(pond_write_clear(map, pond->lock_timeout_ms));
+    } while (pond_follow_refused(pond, result));
+    return result;
 }
 
 int millpond_sync(struct millpond *pond) {
-    struct pond_map *map = enter(pond);
-    return leave(pond_sync(map, pond->lock_timeout_ms));
+    int result;
+    do {
+        struct pond_map *map = hold(pond);
+        result = pond_sync(map, pond->lock_timeout_ms);
+        pond_map_release(map);
+    } while (pond_follow_refused(pond, result));
+    return result;
 }
 
 /* ---- transactions ---- */
@@ -311,18 +412,45 @@ void millpond_txn_abort(struct millpond_txn *txn) {
 
 /* ---- the whole ---- */
 
+/* A file that is replaced meanwhile is emptied under the scan: then all of the new one is shown. */
 int millpond_scan(struct millpond *pond, const void *prefix, size_t prefix_bytes, unsigned flags,
                   int (*visit)(void *arg, const struct millpond_entry *entry), void *arg) {
-    struct pond_map *map = enter(pond);
-    if (!visit || flags > MILLPOND_SCAN_KEYS || (!prefix && prefix_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_scan(map, pond->lock_timeout_ms, prefix, prefix_bytes, flags, visit, arg));
+    int result, replaced;
+    if (!visit || flags > MILLPOND_SCAN_KEYS || (!prefix && prefix_bytes)) return MILLPOND_ERR_ARGUMENT;
+    do {
+        struct pond_map *map = hold(pond);
+        result = pond_scan(map, pond->lock_timeout_ms, prefix, prefix_bytes, flags, visit, arg);
+        replaced = pond_replaced(map);
+        pond_map_release(map);
+    } while ((result == MILLPOND_OK && replaced && pond_follow(pond, POND_FOLLOW_READ)) || pond_follow_refused(pond, result));
+    return result;
 }
 
 int millpond_stats(struct millpond *pond, int shard, struct millpond_stats *stats) {
-    struct pond_map *map = enter(pond);
-    if (!stats || shard < -1 || shard >= (int)map->geometry.shard_count) return leave(MILLPOND_ERR_ARGUMENT);
-    pond_stats(map, shard, stats);
-    return leave(MILLPOND_OK);
+    struct pond_map *map;
+    do {
+        map = enter(pond);
+        if (!stats || shard < -1 || shard >= (int)map->geometry.shard_count) return leave(MILLPOND_ERR_ARGUMENT);
+        pond_stats(map, shard, stats);
+    } while (pond_follow_missed(pond, map));
+    return MILLPOND_OK;
+}
+
+static int check_in(struct millpond *pond, struct pond_map *map, const char *path, unsigned flags,
+                    void (*report)(void *arg, const char *sentence), void *arg, struct millpond_check *sums, char *errmsg) {
+    int result = MILLPOND_OK;
+    for (uint32_t i = 0; i < map->geometry.shard_count && result == MILLPOND_OK; i++) {
+        struct pond_ref ref;
+        result = pond_write_enter(map, i, pond->lock_timeout_ms, &ref);
+        if (result == MILLPOND_OK) {
+            if (pond_check_shard(&ref, flags, report, arg, sums) != 0) result = MILLPOND_ERR_NO_MEMORY;
+            pond_write_leave(&ref);
+        }
+        if (result != MILLPOND_OK)
+            pond_error_say(result, errmsg, path, "shard %u could not be checked (%s); try again when no writer is stopped", i,
+                           millpond_strerror(result));
+    }
+    return result;
 }
 
 int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, const char *sentence), void *arg,
@@ -335,19 +463,12 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
     if (flags & MILLPOND_CHECK_ANY_FILESYSTEM) options.flags = MILLPOND_ANY_FILESYSTEM;
     int result = millpond_open(&pond, path, &options, errmsg);
     if (result != MILLPOND_OK) return result;
-    struct pond_map *map = enter(pond);
-    for (uint32_t i = 0; i < map->geometry.shard_count && result == MILLPOND_OK; i++) {
-        struct pond_ref ref;
-        result = pond_write_enter(map, i, pond->lock_timeout_ms, &ref);
-        if (result == MILLPOND_OK) {
-            if (pond_check_shard(&ref, flags, report, arg, &sums) != 0) result = MILLPOND_ERR_NO_MEMORY;
-            pond_write_leave(&ref);
-        }
-        if (result != MILLPOND_OK)
-            pond_error_say(result, errmsg, path, "shard %u could not be checked (%s); try again when no writer is stopped", i,
-                           millpond_strerror(result));
-    }
-    leave(0);
+    do {
+        struct pond_map *map = hold(pond);
+        sums = (struct millpond_check){0};
+        result = check_in(pond, map, path, flags, report, arg, &sums, errmsg);
+        pond_map_release(map);
+    } while (pond_follow_refused(pond, result));
     millpond_close(pond);
     if (result != MILLPOND_OK) return result;
     if (check) *check = sums;

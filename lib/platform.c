@@ -144,6 +144,8 @@ int pond_platform_info(int fd, struct pond_file_info *info) {
     info->size_bytes = (uint64_t)st.st_size;
     info->mode = (uint32_t)st.st_mode & 07777;
     info->owner = (uint32_t)st.st_uid;
+    info->group = (uint32_t)st.st_gid;
+    info->links = (uint32_t)st.st_nlink;
     info->own_user = (uint32_t)geteuid();
     info->regular = S_ISREG(st.st_mode);
     info->refused = refused_file_system(fd);
@@ -248,6 +250,40 @@ void pond_platform_drop(struct pond_new_file *file) {
     file->temporary = NULL;
     pond_platform_close(file->fd);
     file->fd = -1;
+}
+
+char *pond_platform_absolute(const char *path) {
+    struct stat st;
+    char *folder, *copy, *absolute = NULL;
+    if (lstat(path, &st) != 0 || S_ISLNK(st.st_mode) || folder_of(path, &folder, &copy) != 0) return NULL;
+    const char *slash = strrchr(path, '/');
+    char *real = realpath(folder, NULL);
+    if (real && asprintf(&absolute, "%s/%s", strcmp(real, "/") == 0 ? "" : real, slash ? slash + 1 : path) < 0) absolute = NULL;
+    free(real);
+    free(copy);
+    return absolute;
+}
+
+int pond_platform_leads_to(const char *path, uint64_t device, uint64_t inode) {
+    struct stat st;
+    if (lstat(path, &st) != 0) return -errno;
+    return (uint64_t)st.st_dev == device && (uint64_t)st.st_ino == inode;
+}
+
+int pond_platform_rename(const char *from, const char *to) { return rename(from, to) == 0 ? 0 : errno; }
+
+void pond_platform_unlink(const char *path) { unlink(path); }
+
+int pond_platform_give(int fd, const struct pond_file_info *like) {
+    struct stat st;
+    if (fstat(fd, &st) != 0) return errno;
+    if ((st.st_uid != like->owner || st.st_gid != like->group) && fchown(fd, like->owner, like->group) != 0) return errno;
+    return fchmod(fd, (mode_t)like->mode) == 0 ? 0 : errno; /* behind the change of owner, which may take bits away */
+}
+
+void pond_platform_sleep_us(uint32_t microseconds) {
+    struct timespec pause = {microseconds / 1000000, (long)(microseconds % 1000000) * 1000};
+    nanosleep(&pause, NULL);
 }
 
 /* ---- file locks ---- */

@@ -25,7 +25,8 @@ uint64_t pond_platform_pid_namespace(void);
 struct pond_file_info {
     uint64_t device, inode, size_bytes;
     uint32_t mode; /* permission bits */
-    uint32_t owner;
+    uint32_t owner, group;
+    uint32_t links;
     uint32_t own_user; /* effective user of this process */
     int regular;
     const char *refused; /* name of a file system that cannot share mappings, or NULL */
@@ -54,9 +55,27 @@ int pond_platform_seal(int fd);
 int pond_platform_link(struct pond_new_file *file, const char *path);
 void pond_platform_drop(struct pond_new_file *file);
 
+/* A path that stays right when the process changes its folder, from malloc; NULL when there is no memory, or the last component is a
+ * symbolic link (of /proc: the others are not opened). */
+char *pond_platform_absolute(const char *path);
+/* Does the path lead to this file? 1; 0 when to another one; or -errno. */
+int pond_platform_leads_to(const char *path, uint64_t device, uint64_t inode);
+/* 0 or errno. */
+int pond_platform_rename(const char *from, const char *to);
+void pond_platform_unlink(const char *path);
+/* Gives a new file the owner, group and mode of another one. 0 or errno. */
+int pond_platform_give(int fd, const struct pond_file_info *like);
+void pond_platform_sleep_us(uint32_t microseconds);
+
 /* Open file description locks on one byte of a file. They belong to the opened file (children of fork share it), and are gone when its
  * last descriptor is closed. */
-enum { POND_FILE_LOCK_ATTACH = 0, POND_FILE_LOCK_USERS = 1, POND_FILE_LOCK_READERS = 2, POND_FILE_LOCK_WRITERS = 64 };
+enum {
+    POND_FILE_LOCK_ATTACH = 0,
+    POND_FILE_LOCK_USERS = 1,
+    POND_FILE_LOCK_READERS = 2,
+    POND_FILE_LOCK_RESIZE = 3,
+    POND_FILE_LOCK_WRITERS = 64
+};
 /* 0; EAGAIN when another holds it and the deadline has passed; errno. */
 int pond_platform_file_lock(int fd, uint32_t byte, int exclusive, uint32_t timeout_ms);
 void pond_platform_file_unlock(int fd, uint32_t byte);

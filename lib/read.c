@@ -93,6 +93,16 @@ static int note_age(const struct pond_found *f, uint64_t now_ms, int expired, st
     return !age->negative;
 }
 
+int (*pond_read_elsewhere)(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes);
+
+/* ORDER replace (reader): a miss, whose load fence is behind the look at the bucket, then the mark. Pairs with (resizer) in
+ * take_place(): the mark, then the emptied buckets. */
+static inline int missed(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes) {
+    if (POND_LIKELY(!pond_load_32(&map->living->replaced) && !map->followed)) return MILLPOND_MISS;
+    return key->handle ? pond_read_elsewhere(map, key, buf, buf_bytes, value_bytes) : MILLPOND_MISS;
+}
+
+/* What one turn's find is worth. POND_AGAIN: nothing, look again. */
 static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
                                size_t buf_bytes, size_t *value_bytes, uint64_t *version, struct pond_age *age, int *result) {
     char text[24];
@@ -144,7 +154,7 @@ static __attribute__((noinline)) int get_any(struct pond_map *map, const struct 
         if (was == POND_AGAIN) continue;
         if (was == POND_FOUND) pond_raise_hits(map, &f);
         pond_reader_count(map, was == POND_FOUND, turn, 0);
-        return was == POND_FOUND ? result : MILLPOND_MISS;
+        return was == POND_FOUND ? result : missed(map, key, buf, buf_bytes, value_bytes);
     }
     pond_reader_count(map, 0, POND_READ_TURNS, 1);
     return MILLPOND_MISS;
@@ -161,7 +171,7 @@ static inline __attribute__((always_inline)) int get(struct pond_map *map, const
     if (was == POND_ABSENT) {
         if (age) *age = (struct pond_age){0};
         pond_reader_count(map, 0, 0, 0);
-        return MILLPOND_MISS;
+        return missed(map, key, buf, buf_bytes, value_bytes);
     }
     if (POND_UNLIKELY(was == POND_AGAIN || version || f.d.flags & ~(POND_ENTRY_TTL | POND_ENTRY_WIDE)))
         return get_any(map, key, buf, buf_bytes, value_bytes, version, age);

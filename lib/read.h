@@ -12,7 +12,14 @@ struct pond_key {
     const void *bytes;
     size_t count;
     uint64_t hash;
+    void *handle; /* NULL, or: where to look on when the file has been replaced (pond_read_elsewhere) */
 };
+
+/* Called for a plain get that found nothing in a file that has been replaced, or that may be: leaves the caller's read-side section, looks
+ * in the file that the handle goes on to, and is in a section again when it returns; `map` may be gone by then. Here, and not behind the
+ * get, so that hits do not pay for it. */
+extern int (*pond_read_elsewhere)(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes)
+    __attribute__((visibility("hidden")));
 
 /* Copies the value into `buf`. *version: NULL; or in: UNCHANGED is the answer for this version; out: the version found. Results as of
  * millpond_get and millpond_get_if_changed. */

@@ -132,10 +132,38 @@ static struct pond_reader *claim(struct pond_map *map) {
     return NULL;
 }
 
+static int pins_nothing(const struct pond_reader *slot) {
+    for (unsigned i = 0; slot && i < POND_READER_PINS; i++)
+        if (pond_load_64(&slot->pin[i]) != 0) return 0;
+    return 1;
+}
+
+/* Takes a hold out of the thread's list and lets go of it. */
+static void leave(struct hold **link) {
+    struct hold *hold = *link;
+    *link = hold->next_own;
+    if (pond_reader_last.map == hold->map) {
+        pond_reader_last.map = NULL;
+        pond_reader_last.slot = NULL;
+    }
+    pond_process_lock();
+    let_go(hold);
+    pond_process_unlock();
+}
+
+void pond_reader_leave_left(void) {
+    for (struct hold **link = &own; *link;)
+        if ((*link)->map->left && pins_nothing((*link)->slot))
+            leave(link);
+        else
+            link = &(*link)->next_own;
+}
+
 static struct pond_reader *find_or_claim(struct pond_map *map) {
     struct hold *hold = own;
     while (hold && hold->map != map) hold = hold->next_own;
     if (!hold) {
+        pond_reader_leave_left();
         pthread_once(&once, prepare);
         hold = calloc(1, sizeof *hold);
         if (!hold) return NULL;
@@ -181,19 +209,11 @@ void pond_reader_count_rare(struct pond_map *map, int hit, unsigned retries, int
 }
 
 void pond_reader_leave(struct pond_map *map) {
-    for (struct hold **link = &own; *link; link = &(*link)->next_own) {
-        struct hold *hold = *link;
-        if (hold->map != map) continue;
-        *link = hold->next_own;
-        if (pond_reader_last.map == map) {
-            pond_reader_last.map = NULL;
-            pond_reader_last.slot = NULL;
+    for (struct hold **link = &own; *link; link = &(*link)->next_own)
+        if ((*link)->map == map) {
+            leave(link);
+            return;
         }
-        pond_process_lock();
-        let_go(hold);
-        pond_process_unlock();
-        return;
-    }
 }
 
 void pond_reader_sum(struct pond_map *map, uint64_t *hits, uint64_t *misses, uint64_t *retries, uint64_t *gave_up, uint64_t *used) {

@@ -39,6 +39,9 @@ static inline void pond_reader_count(struct pond_map *map, int hit, unsigned ret
 /* Lets go of what the calling thread owns of a mapping (its handle is being closed). */
 void pond_reader_leave(struct pond_map *map);
 
+/* Gives back what the calling thread owns of files that its process has gone on from, where no view needs it any more. */
+void pond_reader_leave_left(void);
+
 /* Sums over all slots, and how many are in use. */
 void pond_reader_sum(struct pond_map *map, uint64_t *hits, uint64_t *misses, uint64_t *retries, uint64_t *gave_up, uint64_t *used);
 

@@ -62,7 +62,7 @@ static void prepare(struct snapshot *s) {
         item->result = MILLPOND_ERR_ARGUMENT;
         part->key.bytes = NULL;
         if (!item->key || item->key_bytes == 0 || item->key_bytes > MILLPOND_KEY_BYTES_MAX || (!item->buf && item->buf_bytes)) continue;
-        part->key = (struct pond_key){item->key, item->key_bytes, pond_hash(item->key, item->key_bytes, g->hash_seed)};
+        part->key = (struct pond_key){item->key, item->key_bytes, pond_hash(item->key, item->key_bytes, g->hash_seed), NULL};
         part->place = pond_place_of(g, part->key.hash);
         part->shard = pond_shard_of(g, part->key.hash);
         s->shards[part->shard / 64] |= UINT64_C(1) << part->shard % 64;

@@ -104,7 +104,7 @@ static int add(const struct pond_map *map, struct millpond_txn *txn, const struc
     if (!copy) return MILLPOND_ERR_NO_MEMORY;
     memcpy(copy, key->bytes, key->count);
     struct pond_txn_item *item = &txn->items[txn->count++];
-    item->key = (struct pond_key){copy, key->count, key->hash};
+    item->key = (struct pond_key){copy, key->count, key->hash, NULL};
     item->shard = pond_shard_of(&map->geometry, key->hash);
     item->kind = 0;
     item->value = NULL;

@@ -159,6 +159,7 @@ int pond_view_take(struct pond_map *map, uint32_t timeout_ms, const struct pond_
 
 void pond_view_release(struct millpond_view *view) {
     if (view->held.slot && view->held.fork == pond_reader_fork()) unpin(view->held.slot, view->held.pins);
+    if (view->held.slot) pond_reader_leave_left(); /* it may have been the last view of a file that a resize replaced */
     free(view->held.list);
     memset(view, 0, sizeof *view);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs about the file as a whole: create, check, clear, sync, keys. */
+/* The verbs about the file as a whole: create, check, clear, sync, resize, keys. */
 #define _GNU_SOURCE
 #include "input.h"
 #include "json.h"
@@ -141,6 +141,23 @@ static enum status with_pond(const struct call *call, int (*work)(struct millpon
 enum status verb_clear(const struct call *call) { return with_pond(call, millpond_clear); }
 
 enum status verb_sync(const struct call *call) { return with_pond(call, millpond_sync); }
+
+/* ---- resize ---- */
+
+enum status verb_resize(const struct call *call) {
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    struct millpond *pond;
+    uint64_t size_bytes;
+    if (!format_parse_size(call->args[0], &size_bytes) || size_bytes == 0)
+        return report_usage(call->verb, "'%s' is not a size, such as 256M or 1.5G", call->args[0]);
+    enum status status = input_open(call, ACCESS_WRITE, &pond);
+    if (status != STATUS_DONE) return status;
+    int result = millpond_resize(pond, size_bytes, errmsg);
+    millpond_close(pond);
+    if (result == MILLPOND_OK) return STATUS_DONE;
+    status = report_open(call->file, result, errmsg);
+    return result == MILLPOND_ERR_ARGUMENT ? STATUS_USAGE : status;
+}
 
 /* ---- keys ---- */
 

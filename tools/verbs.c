@@ -66,6 +66,10 @@ const struct verb verbs[] = {
      "millpond agent app.pond --redis unix:/run/redis/redis.sock --prefix app:", 0, 0,
      BITS_COMMON | BIT(REDIS) | BIT(PREFIX) | BIT(HEX) | BIT(STRIP) | BIT(LEASE) | BIT(STALE) | BIT(USER) | BIT(PASSWORD_FILE) | BIT(JSON),
      verb_agent},
+    {"resize", "FILE SIZE", "make the pond larger or smaller while others read and write",
+     "A new file is made beside the old one, gets all that lives and takes its name; every process that has the old one goes on to it. "
+     "Readers go on all the time, writers wait while entries are copied.",
+     "millpond resize app.pond 1G", 1, 1, BITS_COMMON, verb_resize},
     {"shell", "FILE", "read commands: a prompt on a terminal, one command a line from a pipe",
      "Type help in the shell for its commands. Each answer is one line: OK, the value, (miss), (exists), (error) and a sentence.",
      "printf 'set k v\\nget k\\n' | millpond shell app.pond", 0, 0, BITS_COMMON | BIT(SYNC), verb_shell},

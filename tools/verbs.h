@@ -98,6 +98,7 @@ enum status verb_dump(const struct call *call);
 enum status verb_load(const struct call *call);
 enum status verb_clear(const struct call *call);
 enum status verb_sync(const struct call *call);
+enum status verb_resize(const struct call *call);
 enum status verb_set(const struct call *call);
 enum status verb_get(const struct call *call);
 enum status verb_del(const struct call *call);

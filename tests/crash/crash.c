@@ -186,10 +186,14 @@ void ground_make(struct ground *ground, const char *name, const struct millpond_
     ground_map(ground, path);
 }
 
-void ground_forget(struct ground *ground) {
+void ground_unmap(struct ground *ground) {
     munmap(ground->now, ground->bytes);
     close(ground->fd);
     free(ground->kept);
+}
+
+void ground_forget(struct ground *ground) {
+    ground_unmap(ground);
     unlink(ground->path);
 }
 

@@ -97,6 +97,9 @@ struct ground {
 void ground_make(struct ground *ground, const char *name, const struct millpond_options *options);
 /* Maps an existing file. */
 void ground_map(struct ground *ground, const char *path);
+/* The end of it; the file stays. */
+void ground_unmap(struct ground *ground);
+/* The file goes, too. */
 void ground_forget(struct ground *ground);
 /* Remembers the bytes; puts them back into the same file. Nobody may have it open in between but those who are stopped. */
 void ground_keep(struct ground *ground);

@@ -8,6 +8,7 @@
  *
  *     crash_points [--long] [--only TEXT]     TEXT: part of a scenario's sentence */
 
+#include "replace.h"
 #include "scenario.h"
 #include "survive.h"
 
@@ -310,6 +311,11 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < scenario_count; i++)
         if (strstr(scenarios[i].sentence, only)) sweep(&scenarios[i]);
     if (strstr("create", only)) sweep_creation();
+    if (strstr("resize", only)) {
+        unsigned killed = replace_sweep(ledger, passed, ever, thorough);
+        printf("  %-42s %4u kills\n", "resize, and who finishes it", killed);
+        kills += killed;
+    }
     if (strstr("reboot", only)) {
         sweep_reboot("open after a restart, with a mark", true);
         sweep_reboot("open after a restart, without", false);

@@ -52,7 +52,7 @@ class Help(PondCase):
 
     def test_help_lists_the_verbs_of_the_interface(self):
         self.assertEqual(self.verbs(), ["create", "set", "get", "del", "touch", "ttl", "incr", "keys", "stats", "top", "check", "dump",
-                                        "load", "clear", "sync", "agent", "shell"])
+                                        "load", "clear", "sync", "agent", "resize", "shell"])
 
     def test_every_way_of_asking(self):
         overview = self.done(Run(["--help"])).out

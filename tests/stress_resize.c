@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes that read and write the same keys, every answer judged, while others make the pond larger and smaller again and again: one
+ * resizer of three is killed at a random moment, and a worker is stopped during whole resizes. Nothing is evicted, whatever the size, so
+ * every miss has to be explained by a delete. Half of the workers use a handle from before the fork. */
+
+#include "stress.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEYS      512
+#define PROCESSES 4
+#define THREADS   2
+
+static struct stress_plan plan = {
+    .value_bytes_min = SUPPORT_VALUE_BYTES_MIN, .value_bytes_max = 4096, .reads_percent = 60, .deletes_percent = 5};
+static const char *path;
+static struct millpond *inherited;
+
+static int work(void *arg) {
+    unsigned number = *(unsigned *)arg;
+    struct millpond *pond = number % 2 ? support_open(path, NULL) : inherited;
+    stress_threads(&plan, pond, number * THREADS, THREADS);
+    millpond_close(pond);
+    return 0;
+}
+
+static int resize(void *arg) {
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    struct millpond *pond = support_open(path, NULL);
+    int result = millpond_resize(pond, *(uint64_t *)arg, errmsg);
+    REQUIRE(result == MILLPOND_OK, "resize: %d: %s", result, errmsg);
+    millpond_close(pond);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    static const uint64_t sizes[] = {64 << 20, 12 << 20, 33 << 20, 9 << 20, 24 << 20, 16 << 20};
+    unsigned numbers[PROCESSES], done = 0, killed = 0, stopped = 0;
+    pid_t workers[PROCESSES];
+    stress_prepare(&plan, "stress_resize", KEYS, argc, argv, 4);
+    struct support_random random = support_derive(&plan.seed, 99);
+    alarm((unsigned)plan.seconds + 180);
+    support_begin();
+    support_path("."); /* the folder is this process's, not a child's */
+    path = support_path("resize.pond");
+    inherited = support_create(path, 16 << 20);
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        numbers[i] = i;
+        workers[i] = support_fork(work, &numbers[i]);
+    }
+    uint64_t end = support_now_ns() + (uint64_t)(plan.seconds * 1e9);
+    for (unsigned turn = 0; support_now_ns() < end; turn++) {
+        uint64_t size = sizes[turn % (sizeof sizes / sizeof *sizes)];
+        pid_t sleeper = turn % 4 == 1 ? workers[turn / 4 % PROCESSES] : 0;
+        if (sleeper && support_now_ns() + 500000000 < end) kill(sleeper, SIGSTOP);
+        pid_t child = support_fork(resize, &size);
+        if (turn % 3 == 2) {
+            support_sleep_us((unsigned)support_below(&random, 40000));
+            kill(child, SIGKILL);
+        }
+        int said = support_wait(child, 60000);
+        REQUIRE(said == 0 || (turn % 3 == 2 && said == -SIGKILL) || sleeper, "the resizer ended with %d", said);
+        if (sleeper) kill(sleeper, SIGCONT);
+        done += said == 0;
+        killed += said == -SIGKILL;
+        stopped += sleeper != 0 && said == 0;
+    }
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        int said = support_wait(workers[i], (unsigned)(plan.seconds * 1000) + 60000);
+        REQUIRE(said == 0, "worker %u ended with %d%s", i, said, said == SUPPORT_LATE ? " (hung)" : "");
+    }
+    uint64_t last = 16 << 20;
+    REQUIRE(support_wait(support_fork(resize, &last), 60000) == 0, "the last resize");
+    struct millpond_stats stats;
+    REQUIRE(millpond_stats(inherited, -1, &stats) == MILLPOND_OK && stats.evictions == 0, "entries were evicted");
+    REQUIRE(stats.file_bytes == last, "the handle from before the fork shows a file of %llu bytes", (unsigned long long)stats.file_bytes);
+    millpond_close(inherited);
+    REQUIRE(support_count_files(support_path(".")) == 1, "%d files are left", support_count_files(support_path(".")));
+    printf("stress_resize: %u resizes, %u killed, %u with a stopped worker\n", done, killed, stopped);
+    REQUIRE(done > 3, "too few resizes to mean anything");
+    stress_finish(&plan, path);
+    support_end();
+    return 0;
+}
