@@ -171,10 +171,17 @@ int millpond_get_alloc(struct millpond *pond, const void *key, size_t key_bytes,
     return MILLPOND_MISS;
 }
 
+/* In a file that is being emptied some keys are there and some are not any more: that is no moment of the pond. */
 int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t item_count) {
+    int result, again;
     if (!items && item_count) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(pond);
-    return leave(pond_snapshot(map, pond->lock_timeout_ms, items, item_count));
+    do {
+        struct pond_map *map = enter(pond);
+        result = pond_snapshot(map, pond->lock_timeout_ms, items, item_count);
+        if (result == MILLPOND_OK && pond_replaced(map)) result = MILLPOND_ERR_REPLACED;
+        again = result == MILLPOND_OK ? pond_follow_missed(pond, map) : pond_follow_refused(pond, leave(result));
+    } while (again);
+    return result;
 }
 
 /* In batches, so that the misses of one stage overlap: hash and prefetch every bucket; prefetch every entry; copy. */
@@ -361,8 +368,14 @@ int millpond_sync(struct millpond *pond) {
 /* ---- transactions ---- */
 
 int millpond_txn_begin(struct millpond *pond, struct millpond_txn **txn) {
+    struct pond_map *map;
+    int result;
     if (!txn) return MILLPOND_ERR_ARGUMENT;
-    return leave(pond_txn_begin(enter(pond), pond, txn));
+    do {
+        map = enter_writing(pond);
+        result = pond_replaced(map) ? MILLPOND_ERR_REPLACED : pond_txn_begin(map, pond, txn);
+    } while (pond_follow_refused(pond, leave(result)));
+    return result;
 }
 
 int millpond_txn_get(struct millpond_txn *txn, const void *key, size_t key_bytes, void *buf, size_t buf_bytes, size_t *value_bytes) {
@@ -402,6 +415,8 @@ int millpond_txn_commit(struct millpond_txn *txn) {
     if (!txn) return MILLPOND_ERR_ARGUMENT;
     struct pond_map *map = enter(txn->pond);
     int result = leave(pond_txn_commit(map, txn->pond->lock_timeout_ms, txn));
+    /* What it remembers is of the file that was replaced: the caller begins again, in the other one. */
+    if (pond_follow_refused(txn->pond, result)) result = MILLPOND_CHANGED;
     if (result != MILLPOND_ERR_REENTERED) pond_txn_forget(txn);
     return result;
 }

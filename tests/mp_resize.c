@@ -296,6 +296,79 @@ static int resizes_often(void *arg) {
     return 0;
 }
 
+#define ACCOUNTS 16
+
+/* The sum of all accounts, at one moment. */
+static int64_t sum_of(struct millpond *in) {
+    char keys[ACCOUNTS][16], values[ACCOUNTS][24];
+    struct millpond_mget items[ACCOUNTS];
+    int64_t sum = 0;
+    memset(items, 0, sizeof items);
+    for (int i = 0; i < ACCOUNTS; i++) {
+        items[i].key_bytes = (size_t)snprintf(keys[i], sizeof keys[i], "account %d", i);
+        items[i].key = keys[i];
+        items[i].buf = values[i];
+        items[i].buf_bytes = sizeof values[i] - 1;
+    }
+    int result = millpond_snapshot(in, items, ACCOUNTS);
+    REQUIRE(result == MILLPOND_OK, "snapshot: %d", result);
+    for (int i = 0; i < ACCOUNTS; i++) {
+        REQUIRE(items[i].result == MILLPOND_OK, "account %d is gone: %d", i, items[i].result);
+        values[i][items[i].value_bytes] = 0;
+        sum += strtoll(values[i], NULL, 10);
+    }
+    return sum;
+}
+
+/* One try at moving an amount; the result of the commit. */
+static int transfer(struct support_random *dice) {
+    struct millpond_txn *txn;
+    char key[16];
+    int64_t amount = 1 + (int64_t)support_below(dice, 100);
+    uint64_t from = support_below(dice, ACCOUNTS), to = (from + 1 + support_below(dice, ACCOUNTS - 1)) % ACCOUNTS;
+    REQUIRE(millpond_txn_begin(pond, &txn) == MILLPOND_OK, "begin");
+    for (int i = 0; i < 2; i++) {
+        int n = snprintf(key, sizeof key, "account %llu", (unsigned long long)(i ? to : from));
+        int result = millpond_txn_incr(txn, key, (size_t)n, i ? amount : -amount, NULL, NULL);
+        if (result == MILLPOND_OK) continue;
+        /* A file that is being emptied under it: what it has read cannot be committed. */
+        REQUIRE(result == MILLPOND_CHANGED || result == MILLPOND_MISS, "%s: %d", key, result);
+        int end = millpond_txn_commit(txn);
+        REQUIRE(end == MILLPOND_CHANGED, "the commit of a transaction that missed an account: %d", end);
+        return end;
+    }
+    return millpond_txn_commit(txn);
+}
+
+static int transactions_go_on(void *arg) {
+    (void)arg;
+    path = support_path("bank.pond");
+    pond = support_create(path, 4 << 20);
+    for (int i = 0; i < ACCOUNTS; i++) {
+        char key[16];
+        int n = snprintf(key, sizeof key, "account %d", i);
+        REQUIRE(millpond_set(pond, key, (size_t)n, "1000", 4, 0) == MILLPOND_OK, "set");
+    }
+    uint64_t bytes = 1 << 20;
+    pid_t resizer = support_fork(resizes_often, &bytes);
+    struct support_random dice = support_seed("transfers");
+    uint64_t done = 0, again = 0;
+    int status;
+    while (waitpid(resizer, &status, WNOHANG) == 0) {
+        int result = transfer(&dice);
+        REQUIRE(result == MILLPOND_OK || result == MILLPOND_CHANGED, "commit: %d", result);
+        *(result == MILLPOND_OK ? &done : &again) += 1;
+        int64_t sum = sum_of(pond);
+        REQUIRE(sum == ACCOUNTS * 1000, "the sum is %lld", (long long)sum);
+    }
+    REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the resizer");
+    REQUIRE(sum_of(pond) == ACCOUNTS * 1000, "the sum, behind the last resize");
+    printf("  %llu transfers, %llu to be made again\n", (unsigned long long)done, (unsigned long long)again);
+    REQUIRE(done > 0, "nothing was done");
+    millpond_close(pond);
+    return 0;
+}
+
 static int several_resizers(void *arg) {
     (void)arg;
     uint64_t sizes[3] = {1 << 20, 2 << 20, 3 << 20};
@@ -439,6 +512,7 @@ int main(int argc, char **argv) {
         {"readers never miss", readers_never_miss, 120000},
         {"views stay valid, and the old file goes with the last one", views_stay_valid, 60000},
         {"a scan shows all, also when the file is replaced under it", a_scan_shows_all, 60000},
+        {"transactions and snapshots go on", transactions_go_on, 60000},
         {"several resizers wait for each other", several_resizers, 120000},
         {"what cannot be done is told, and changes nothing", what_cannot_be_says_so, 60000},
         {"owner and mode are kept, and keep out whom they did", without_rights_there_is_no_following, 60000},
