@@ -106,7 +106,9 @@ MILLPOND_API int millpond_bind_store(struct millpond *pond, const struct millpon
 /* Copies the value of a key into the caller's buffer, from the pond or through it from the store: of all who miss a key, one loads it.
  *   key, key_bytes, buf, buf_bytes, value_bytes  as of millpond_get.
  * Returns as millpond_fetch (MISS: the store has no such key), but in place of ERR_LOADER what the store said; ERR_STORE_RESTS;
- * ERR_NO_STORE. A read-only handle, and one that cannot lead a flight, is given the store's value, and nothing is kept.
+ * ERR_NO_STORE. A read-only handle, and one that cannot lead a flight, is given the store's value, and nothing is kept. In a pond that has
+ * had an agent this does what millpond_agent_look says: STALE for what is found while it says so, and while it says MISS every read asks
+ * the store, and nothing is kept: such a pond needs its agent.
  * Blocks: see above. Threads: any. Cost: a hit is one of millpond_fetch. Since 0.1. */
 MILLPOND_API int millpond_read_through(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes,
                                        size_t *value_bytes, struct millpond_through *through);

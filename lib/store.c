@@ -20,6 +20,8 @@
  * one whose value is the older one may be at T3 when it was told of the newer one already (tests/models/agent.pml, STORE). An agent says
  * that it is there before it begins, and clears the pond behind that; so who sees none behind T3 has stored before the clear.
  *
+ * Reads ask first whether the agent's word still holds: STALE, what is found is told as stale; MISS, the store is asked and nothing kept.
+ *
  * The store is never called inside a read-side section or under a lock: it may take as long as its deadline allows, and fork. */
 
 #include "store.h"
@@ -167,6 +169,18 @@ static uint64_t shorter(uint64_t ttl_ms, uint64_t of_store) { return of_store &&
 
 /* ---- reading ---- */
 
+static int arguments_are_wrong(const void *key, size_t key_bytes, const void *value, size_t value_bytes) {
+    return !key || key_bytes == 0 || key_bytes > MILLPOND_KEY_BYTES_MAX || (!value && value_bytes);
+}
+
+/* May what the pond has be served? OK; STALE: as such; MISS: no (agent.c). Where there never was an agent it is one load. */
+static int may_serve(struct millpond *pond) {
+    struct pond_map *map = enter(pond);
+    uint64_t epoch = pond_load_64(&map->living->agent_epoch);
+    leave(0);
+    return POND_LIKELY(epoch == 0) ? MILLPOND_OK : millpond_agent_look(pond, NULL);
+}
+
 static int loader(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
     struct trip *trip = arg;
     struct millpond_store_item item = {.key = key, .key_bytes = key_bytes};
@@ -180,8 +194,9 @@ static int loader(void *arg, const void *key, size_t key_bytes, struct millpond_
 }
 
 /* What a fetch said, as a read tells it. */
-static int read_result(struct trip *trip, int result, const struct millpond_fetched *fetched) {
+static int read_result(struct trip *trip, int result, const struct millpond_fetched *fetched, int serve) {
     if (trip->through && result != MILLPOND_ERR_ARGUMENT) trip->through->how = fetched->how;
+    if (POND_UNLIKELY(serve == MILLPOND_STALE && result == MILLPOND_OK && fetched->how == MILLPOND_HOW_HIT)) return MILLPOND_STALE;
     if (result != MILLPOND_ERR_LOADER) return result;
     if (!trip->errmsg[0])
         pond_error_say(0, trip->errmsg, trip->binding->store.name, "another caller's load failed: %s",
@@ -189,7 +204,7 @@ static int read_result(struct trip *trip, int result, const struct millpond_fetc
     return note(trip, fetched->loader_result);
 }
 
-/* A handle that cannot keep anything is given the store's value all the same. */
+/* A handle that cannot keep anything, or a pond that nobody keeps coherent any more: the store's value all the same. */
 static int load_alone(struct trip *trip, const void *key, size_t key_bytes, void **value, size_t *value_bytes) {
     struct millpond_store_item item = {.key = key, .key_bytes = key_bytes};
     int said = call_load(trip, &item);
@@ -220,9 +235,13 @@ int millpond_read_through(struct millpond *pond, const void *key, size_t key_byt
     struct trip trip;
     if (POND_UNLIKELY(!binding || !binding->store.load)) return MILLPOND_ERR_NO_STORE;
     set_out(&trip, binding, through);
-    int result =
-        millpond_fetch(pond, key, key_bytes, loader, &trip, options_of(binding, through, &own), buf, buf_bytes, value_bytes, &fetched);
-    if (POND_LIKELY(result != MILLPOND_ERR_READ_ONLY)) return read_result(&trip, result, &fetched);
+    int serve = may_serve(pond), result = MILLPOND_ERR_READ_ONLY;
+    if (POND_LIKELY(serve != MILLPOND_MISS))
+        result =
+            millpond_fetch(pond, key, key_bytes, loader, &trip, options_of(binding, through, &own), buf, buf_bytes, value_bytes, &fetched);
+    else if (arguments_are_wrong(key, key_bytes, buf, buf_bytes))
+        return MILLPOND_ERR_ARGUMENT;
+    if (POND_LIKELY(result != MILLPOND_ERR_READ_ONLY)) return read_result(&trip, result, &fetched, serve);
     void *value = NULL;
     size_t bytes = 0;
     result = load_alone(&trip, key, key_bytes, &value, &bytes);
@@ -241,9 +260,13 @@ int millpond_read_through_alloc(struct millpond *pond, const void *key, size_t k
     struct trip trip;
     if (!binding || !binding->store.load) return MILLPOND_ERR_NO_STORE;
     set_out(&trip, binding, through);
-    int result =
-        millpond_fetch_alloc(pond, key, key_bytes, loader, &trip, options_of(binding, through, &own), value, value_bytes, &fetched);
-    if (result != MILLPOND_ERR_READ_ONLY) return read_result(&trip, result, &fetched);
+    int serve = may_serve(pond), result = MILLPOND_ERR_READ_ONLY;
+    if (serve != MILLPOND_MISS)
+        result =
+            millpond_fetch_alloc(pond, key, key_bytes, loader, &trip, options_of(binding, through, &own), value, value_bytes, &fetched);
+    else if (!value || arguments_are_wrong(key, key_bytes, NULL, 0))
+        return MILLPOND_ERR_ARGUMENT;
+    if (result != MILLPOND_ERR_READ_ONLY) return read_result(&trip, result, &fetched, serve);
     size_t bytes = 0;
     void *loaded = NULL;
     result = load_alone(&trip, key, key_bytes, &loaded, &bytes);
@@ -288,10 +311,6 @@ static int has_agent(struct millpond *pond) {
 static int forget(struct millpond *pond, const void *key, size_t key_bytes) {
     int result = millpond_delete(pond, key, key_bytes);
     return result == MILLPOND_MISS ? MILLPOND_OK : result;
-}
-
-static int arguments_are_wrong(const void *key, size_t key_bytes, const void *value, size_t value_bytes) {
-    return !key || key_bytes == 0 || key_bytes > MILLPOND_KEY_BYTES_MAX || (!value && value_bytes);
 }
 
 /* What must hold before the store is changed: what the pond refuses later would leave the two different. */
@@ -413,5 +432,5 @@ int millpond_refresh(struct millpond *pond, const void *key, size_t key_bytes, s
     result = millpond_fetch(pond, key, key_bytes, loader, &trip, options_of(binding, through, &own), NULL, 0, NULL, &fetched);
     if (result == MILLPOND_TOO_SMALL) result = MILLPOND_OK;
     if (result == MILLPOND_OK && fetched.how == MILLPOND_HOW_ALONE) result = MILLPOND_CHANGED;
-    return read_result(&trip, result, &fetched);
+    return read_result(&trip, result, &fetched, MILLPOND_OK);
 }

@@ -190,9 +190,17 @@ static int two_writers_leave_what_the_store_has(void *arg) {
     return 0;
 }
 
-static void announce_an_agent(void *unused) {
+static void announce(uint64_t epoch, uint64_t lease_ms, uint64_t stale_ms) {
+    struct millpond_agent agent;
+    millpond_agent_look(pond, &agent);
+    agent.epoch = epoch;
+    agent.until_ms = lease_ms ? agent.now_ms + lease_ms : 0;
+    agent.stale_ms = stale_ms;
+    REQUIRE(millpond_agent_announce(pond, &agent) == MILLPOND_OK, "announce");
+}
+static void an_agent_comes(void *unused) {
     (void)unused;
-    REQUIRE(millpond_agent_announce(pond, &(struct millpond_agent){.epoch = 1}) == MILLPOND_OK, "announce");
+    announce(2, 60000, 0);
 }
 
 /* It may have been told of another node's newer value already. */
@@ -201,7 +209,7 @@ static int no_written_value_stays_where_an_agent_is(void *arg) {
     for (int there = 0; there < 2; there++) {
         make_with(new_store());
         if (there) REQUIRE(put("key", "before") == MILLPOND_OK && has("key", "before"), "without an agent");
-        fake->meanwhile = announce_an_agent;
+        fake->meanwhile = an_agent_comes;
         REQUIRE(put("key", "one") == MILLPOND_OK && has("key", NULL), "it came while the store stored");
         REQUIRE(put("key", "two") == MILLPOND_OK && has("key", NULL), "it was there");
         REQUIRE(get("key", "two") == MILLPOND_OK && has("key", "two"), "what is read stays: its flight would be revoked");
@@ -209,6 +217,31 @@ static int no_written_value_stays_where_an_agent_is(void *arg) {
         millpond_close(pond);
         unlink(support_path("pond"));
     }
+    return 0;
+}
+
+static int reads_go_by_the_agents_word(void *arg) {
+    (void)arg;
+    make_with(new_store());
+    announce(2, 60000, 0);
+    fake_set(fake, "key", "one");
+    REQUIRE(get("key", "one") == MILLPOND_OK && has("key", "one"), "loaded");
+    fake_set(fake, "key", "two");
+    REQUIRE(get("key", "one") == MILLPOND_OK && fake->loads == 1, "coherent: served from the pond");
+    announce(3, 0, 60000);
+    fake_set(fake, "key", "three");
+    REQUIRE(millpond_agent_look(pond, NULL) == MILLPOND_MISS, "until is long over");
+    announce(3, 1, 60000);
+    REQUIRE(get("key", "one") == MILLPOND_STALE && fake->loads == 1, "the link is lost: served as stale");
+    announce(5, 1, 0);
+    support_sleep_ms(20);
+    REQUIRE(get("key", "three") == MILLPOND_OK && fake->loads == 2 && has("key", "one"), "not served any more, and nothing kept");
+    void *value = NULL;
+    size_t bytes = 0;
+    REQUIRE(millpond_read_through_alloc(pond, "key", 3, &value, &bytes, NULL) == MILLPOND_OK && bytes == 5 && fake->loads == 3, "alloc");
+    free(value);
+    REQUIRE(millpond_read_through(pond, "key", 0, NULL, 0, NULL, NULL) == MILLPOND_ERR_ARGUMENT, "an empty key");
+    millpond_close(pond);
     return 0;
 }
 
@@ -592,6 +625,7 @@ int main(int argc, char **argv) {
         {"a failed call leaves the pond as it was", a_failed_call_leaves_the_pond_as_it_was, 30000},
         {"two writers leave what the store has", two_writers_leave_what_the_store_has, 30000},
         {"no written value stays where an agent is", no_written_value_stays_where_an_agent_is, 30000},
+        {"reads go by the agent's word", reads_go_by_the_agents_word, 30000},
         {"a refresh gives way to a write", a_refresh_gives_way_to_a_write, 30000},
         {"a load under way does not bring back what was written", a_load_under_way_does_not_bring_back, 30000},
         {"many writers leave what the store has", many_writers_leave_what_the_store_has, 120000},
