@@ -67,7 +67,7 @@ void pond_write_spoil_now(struct pond_map *map) {
 /* Under a mutex: is this the file to write to? The two marks are one load, and almost always 0. */
 static int admit(struct pond_map *map) {
     if (POND_LIKELY(pond_load_64(&map->living->marks) == 0)) return MILLPOND_OK;
-    if (pond_load_32(&map->living->replaced) != POND_IN_PLACE) return MILLPOND_ERR_REPLACED;
+    if (!pond_in_place(map)) return MILLPOND_ERR_REPLACED;
     if (pond_load_32(&map->living->clean) != 0) pond_write_spoil_now(map);
     return MILLPOND_OK;
 }
@@ -124,7 +124,7 @@ int pond_write_enter_replaced(struct pond_map *map, uint32_t timeout_ms) {
 int pond_write_enter_all(struct pond_map *map, uint32_t timeout_ms) {
     int result = pond_write_enter_replaced(map, timeout_ms);
     if (result != MILLPOND_OK) return result;
-    result = pond_load_32(&map->living->replaced) == POND_IN_PLACE ? MILLPOND_OK : MILLPOND_ERR_REPLACED;
+    result = pond_in_place(map) ? MILLPOND_OK : MILLPOND_ERR_REPLACED;
     if (result != MILLPOND_OK) pond_write_leave_all(map);
     return result;
 }

@@ -4,7 +4,14 @@
 
 /* The mutexes of shards, for everything that writes. */
 
+#include "atomic.h"
 #include "shard.h"
+
+/* Has this file, as far as its mark says, neither been replaced nor yet to come? A mark that is none, damage, says nothing. */
+static inline int pond_in_place(const struct pond_map *map) {
+    uint32_t mark = pond_load_32(&map->living->replaced);
+    return mark != POND_REPLACED && mark != POND_COMING;
+}
 
 /* Takes the mutex of a shard for writing, repairing what a dead holder left; and gives it back. MILLPOND_OK, or ERR_READ_ONLY, ERR_BUSY,
  * ERR_REENTERED, ERR_CORRUPT, ERR_REPLACED. A thread is inside one at a time, but for those that take several. */

@@ -199,7 +199,7 @@ int pond_resize(struct pond_map *map, const char *path, uint64_t size_bytes, uin
         return pond_error_say(map->refusal, errmsg, path, "it cannot be written by this handle (%s); resize it through one that can",
                               millpond_strerror(map->refusal));
     int result = find(&r);
-    if (result == MILLPOND_OK && pond_load_32(&map->living->replaced) != POND_IN_PLACE) result = MILLPOND_ERR_REPLACED;
+    if (result == MILLPOND_OK && !pond_in_place(map)) result = MILLPOND_ERR_REPLACED;
     if (result == MILLPOND_OK) {
         remove_litter(&r);
         result = make(&r, size_bytes);
