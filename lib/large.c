@@ -28,10 +28,8 @@ int pond_large_fits(const struct pond_geometry *g, size_t key_bytes, size_t valu
     return POND_ROOT_HEAD_BYTES + key_bytes + chunks_most(g, value_bytes) * 4 <= (uint64_t)g->entry_units_max * POND_UNIT_BYTES;
 }
 
-/* What the value takes, the root, and what is lost at the ends of segments. */
 uint64_t pond_large_segments(const struct pond_geometry *g, size_t key_bytes, uint64_t bytes) {
-    uint64_t units = (bytes + chunks_most(g, bytes) * POND_CHUNK_HEAD_BYTES + key_bytes + POND_ROOT_HEAD_BYTES) / POND_UNIT_BYTES;
-    return units * 9 / 8 / g->segment_units + 2;
+    return pond_layout_segments_most(g->segment_bytes, key_bytes, bytes);
 }
 
 uint32_t pond_large_queue(const struct pond_geometry *g, uint64_t bytes) {

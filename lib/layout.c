@@ -82,6 +82,12 @@ uint64_t pond_layout_chunks_most(uint32_t piece_bytes, uint64_t value_bytes) {
     return value_bytes / (piece_bytes - POND_CHUNK_HEAD_BYTES) * 2 + 4;
 }
 
+uint64_t pond_layout_segments_most(uint32_t segment_bytes, uint64_t key_bytes, uint64_t value_bytes) {
+    uint64_t chunks = pond_layout_chunks_most(piece_bytes_for(segment_bytes), value_bytes);
+    uint64_t bytes = value_bytes + chunks * POND_CHUNK_HEAD_BYTES + key_bytes + POND_ROOT_HEAD_BYTES;
+    return bytes * 9 / 8 / segment_bytes + 2;
+}
+
 /* The largest value whose list of chunks, with a key of up to 256 bytes, fits into one segment. */
 static uint64_t listed_bytes_most(uint32_t segment_bytes) {
     uint32_t piece = piece_bytes_for(segment_bytes);
@@ -129,6 +135,10 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     uint64_t data = (uint64_t)id->segment_count * id->segment_bytes;
     if (o->max_item_bytes > data / 2)
         return "the largest value does not fit twice into a shard; give a smaller one, fewer shards or a larger size";
+    /* Two segments are open, one is being recycled, and one takes what is kept of it. */
+    if (o->max_item_bytes && pond_layout_segments_most(id->segment_bytes, 256, o->max_item_bytes) + 4 > id->segment_count)
+        return "the largest value fills too many of its shard's segments; give a smaller one, smaller segments, fewer shards or a larger "
+               "size";
     uint64_t listed = listed_bytes_most(id->segment_bytes);
     if (o->max_item_bytes > listed)
         return "the largest value has more pieces than a segment can list; give larger segments or a smaller value";

@@ -439,6 +439,9 @@ struct millpond_options;
 /* The most chunks that a value can end in, with pieces of this size: each is full, or fills up a segment. */
 uint64_t pond_layout_chunks_most(uint32_t piece_bytes, uint64_t value_bytes);
 
+/* How many segments a value of that size takes at the most: with its root, and what is lost at their ends. */
+uint64_t pond_layout_segments_most(uint32_t segment_bytes, uint64_t key_bytes, uint64_t value_bytes);
+
 /* Chooses shards, segments and index for the size asked for. Returns NULL and fills `identity`'s sizes, or the sentence that says why
  * not. */
 const char *pond_layout_plan(const struct millpond_options *options, unsigned processors, struct pond_identity *identity);
