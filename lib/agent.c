@@ -26,29 +26,43 @@ static int judge(const struct millpond_agent *agent) {
     return since < agent->stale_ms ? MILLPOND_STALE : MILLPOND_MISS;
 }
 
-int millpond_agent_look(struct millpond *pond, struct millpond_agent *agent) {
-    struct millpond_agent now;
-    struct pond_map *map = enter(pond);
-    now.epoch = pond_load_acquire_64(&map->living->agent_epoch);
-    /* ORDER agent-until (reader): before the get that follows. Pairs with (writer) in millpond_agent_announce(): whoever sees the new
-     * time sees the deletes before it. */
-    now.until_ms = pond_load_acquire_64(&map->living->agent_until_ms);
-    now.stale_ms = pond_load_64(&map->living->agent_stale_ms);
-    now.now_ms = pond_clock_read(map);
-    if (agent) *agent = now;
-    return leave(judge(&now));
+static void look(struct pond_map *map, struct millpond_agent *now) {
+    now->epoch = pond_load_acquire_64(&map->living->agent_epoch);
+    /* ORDER agent-until (reader): before the get that follows. Pairs with (writer) in tell(): whoever sees the new time sees the deletes
+     * before it. */
+    now->until_ms = pond_load_acquire_64(&map->living->agent_until_ms);
+    now->stale_ms = pond_load_64(&map->living->agent_stale_ms);
+    now->now_ms = pond_clock_read(map);
 }
 
-int millpond_agent_announce(struct millpond *pond, const struct millpond_agent *agent) {
-    struct pond_map *map = enter(pond);
-    if (map->readonly) return leave(MILLPOND_ERR_READ_ONLY);
-    if (!agent || agent->stale_ms > POND_TTL_MS_MAX || agent->until_ms > pond_clock_write(map) + LEASE_MS_MAX)
-        return leave(MILLPOND_ERR_ARGUMENT);
+int millpond_agent_look(struct millpond *pond, struct millpond_agent *agent) {
+    struct millpond_agent now;
+    struct pond_map *map;
+    do {
+        map = enter(pond);
+        look(map, &now);
+    } while (pond_follow_missed(pond, map));
+    if (agent) *agent = now;
+    return judge(&now);
+}
+
+static int tell(struct pond_map *map, const struct millpond_agent *agent) {
     struct pond_living *living = map->living;
+    if (map->readonly) return MILLPOND_ERR_READ_ONLY;
+    if (pond_replaced(map)) return MILLPOND_ERR_REPLACED;
+    if (!agent || agent->stale_ms > POND_TTL_MS_MAX || agent->until_ms > pond_clock_write(map) + LEASE_MS_MAX) return MILLPOND_ERR_ARGUMENT;
     if (agent->epoch % 2 != 0) pond_store_release_64(&living->agent_epoch, agent->epoch);
     pond_store_64(&living->agent_stale_ms, agent->stale_ms);
-    /* ORDER agent-until (writer): behind all deletes. Pairs with (reader) in millpond_agent_look(). */
+    /* ORDER agent-until (writer): behind all deletes. Pairs with (reader) in look(). */
     pond_store_release_64(&living->agent_until_ms, agent->until_ms);
     if (agent->epoch % 2 == 0) pond_store_release_64(&living->agent_epoch, agent->epoch);
-    return leave(MILLPOND_OK);
+    return MILLPOND_OK;
+}
+
+/* What is told to a file that a resize has copied already is lost; `until` in the copy is an earlier one, and ends by itself. */
+int millpond_agent_announce(struct millpond *pond, const struct millpond_agent *agent) {
+    int result;
+    do result = leave(tell(enter_writing(pond), agent));
+    while (pond_follow_refused(pond, result));
+    return result;
 }

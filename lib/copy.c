@@ -190,6 +190,9 @@ static int copy_queue(struct copying *c, uint32_t queue) {
 static void copy_clock(struct copying *c) {
     c->to->living->clock_high_ms = pond_load_64(&c->from->living->clock_high_ms);
     c->to->living->clock_skew_ms = pond_load_64(&c->from->living->clock_skew_ms);
+    c->to->living->agent_epoch = pond_load_64(&c->from->living->agent_epoch);
+    c->to->living->agent_stale_ms = pond_load_64(&c->from->living->agent_stale_ms);
+    c->to->living->agent_until_ms = pond_load_64(&c->from->living->agent_until_ms);
     c->to->own_skew_ms = c->from->own_skew_ms;
     c->now_ms = pond_clock_read(c->from);
 }

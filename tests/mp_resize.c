@@ -369,6 +369,31 @@ static int transactions_go_on(void *arg) {
     return 0;
 }
 
+/* What an agent told holds in the file that takes the place, and what it tells afterwards goes there. */
+static int the_agents_word_is_kept(void *arg) {
+    (void)arg;
+    struct millpond_agent told, seen;
+    uint64_t bytes = 3 << 20;
+    path = support_path("agent.pond");
+    pond = support_create(path, 1 << 20);
+    millpond_agent_look(pond, &told);
+    told = (struct millpond_agent){.epoch = 4, .until_ms = told.now_ms + 60000, .stale_ms = 7};
+    REQUIRE(millpond_agent_announce(pond, &told) == MILLPOND_OK, "announce");
+    REQUIRE(support_wait(support_fork(resizes_often, &bytes), 60000) == 0, "the resizer");
+    millpond_agent_look(pond, &seen); /* whoever opens the new file alone takes `until` away, as after a restart: that is only careful */
+    REQUIRE(seen.epoch == 4 && seen.stale_ms == 7 && (seen.until_ms == told.until_ms || seen.until_ms == 0), "epoch %llu, until %llu",
+            (unsigned long long)seen.epoch, (unsigned long long)seen.until_ms);
+    REQUIRE(support_wait(support_fork(resizes_often, &bytes), 60000) == 0, "the resizer");
+    told.epoch = 5;
+    REQUIRE(millpond_agent_announce(pond, &told) == MILLPOND_OK, "announce");
+    struct millpond *other = support_open(path, NULL);
+    millpond_agent_look(other, &seen);
+    REQUIRE(seen.epoch == 5, "epoch %llu in the file that has the name", (unsigned long long)seen.epoch);
+    millpond_close(other);
+    millpond_close(pond);
+    return 0;
+}
+
 static int several_resizers(void *arg) {
     (void)arg;
     uint64_t sizes[3] = {1 << 20, 2 << 20, 3 << 20};
@@ -513,6 +538,7 @@ int main(int argc, char **argv) {
         {"views stay valid, and the old file goes with the last one", views_stay_valid, 60000},
         {"a scan shows all, also when the file is replaced under it", a_scan_shows_all, 60000},
         {"transactions and snapshots go on", transactions_go_on, 60000},
+        {"the agent's word is kept", the_agents_word_is_kept, 60000},
         {"several resizers wait for each other", several_resizers, 120000},
         {"what cannot be done is told, and changes nothing", what_cannot_be_says_so, 60000},
         {"owner and mode are kept, and keep out whom they did", without_rights_there_is_no_following, 60000},
