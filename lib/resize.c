@@ -94,7 +94,8 @@ static int find(struct resize *r) {
     if (failed) return pond_error_system(failed, r->errmsg, r->path, "opening it");
     failed = pond_platform_info(r->fd, &r->info);
     if (failed) return pond_error_system(failed, r->errmsg, r->path, "fstat");
-    if (r->info.device != r->map->device || r->info.inode != r->map->inode)
+    /* No name: another resizer was faster just now. */
+    if (r->info.device != r->map->device || r->info.inode != r->map->inode || r->info.links == 0)
         return pond_error_say(MILLPOND_ERR_REPLACED, r->errmsg, r->path, "another file has its name by now; open that one");
     if (r->info.links != 1)
         return pond_error_say(MILLPOND_ERR_NO_NAME, r->errmsg, r->path,
