@@ -30,29 +30,8 @@ static int end(void) {
     return 0;
 }
 
-static void set(uint64_t number, uint64_t sequence, size_t bytes) {
-    char key[SUPPORT_KEY_BYTES + 1];
-    unsigned char value[4096];
-    support_key(key, number);
-    support_value_write(value, bytes, number, sequence);
-    int result = millpond_set(pond, key, SUPPORT_KEY_BYTES, value, bytes, 0);
-    REQUIRE(result == MILLPOND_OK, "set of key %llu: %d (%s)", (unsigned long long)number, result, millpond_strerror(result));
-}
-
-/* The sequence of the value, 0 for a miss. A hit must be right. */
-static uint64_t get(uint64_t number) {
-    char key[SUPPORT_KEY_BYTES + 1];
-    unsigned char value[4096];
-    size_t bytes = 0;
-    uint64_t sequence = 0;
-    support_key(key, number);
-    int result = millpond_get(pond, key, SUPPORT_KEY_BYTES, value, sizeof value, &bytes);
-    if (result == MILLPOND_MISS) return 0;
-    REQUIRE(result == MILLPOND_OK, "get of key %llu: %d", (unsigned long long)number, result);
-    const char *wrong = support_value_read(value, bytes, number, &sequence);
-    REQUIRE(!wrong, "key %llu: %s", (unsigned long long)number, wrong);
-    return sequence;
-}
+static void set(uint64_t number, uint64_t sequence, size_t bytes) { support_set(pond, number, sequence, bytes); }
+static uint64_t get(uint64_t number) { return support_get(pond, number); }
 
 /* ---- a family at work ---- */
 

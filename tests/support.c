@@ -191,6 +191,30 @@ struct millpond_check support_require_whole(const char *path) {
     return check;
 }
 
+void support_set(struct millpond *pond, uint64_t number, uint64_t sequence, size_t bytes) {
+    char key[SUPPORT_KEY_BYTES + 1];
+    unsigned char value[SUPPORT_VALUE_BYTES_MOST];
+    REQUIRE(bytes <= sizeof value, "a value of %zu bytes", bytes);
+    support_key(key, number);
+    support_value_write(value, bytes, number, sequence);
+    int result = millpond_set(pond, key, SUPPORT_KEY_BYTES, value, bytes, 0);
+    REQUIRE(result == MILLPOND_OK, "set of key %llu: %d (%s)", (unsigned long long)number, result, millpond_strerror(result));
+}
+
+uint64_t support_get(struct millpond *pond, uint64_t number) {
+    char key[SUPPORT_KEY_BYTES + 1];
+    unsigned char value[SUPPORT_VALUE_BYTES_MOST];
+    size_t bytes = 0;
+    uint64_t sequence = 0;
+    support_key(key, number);
+    int result = millpond_get(pond, key, SUPPORT_KEY_BYTES, value, sizeof value, &bytes);
+    if (result == MILLPOND_MISS) return 0;
+    REQUIRE(result == MILLPOND_OK, "get of key %llu: %d", (unsigned long long)number, result);
+    const char *wrong = support_value_read(value, bytes, number, &sequence);
+    REQUIRE(!wrong, "key %llu: %s", (unsigned long long)number, wrong);
+    return sequence;
+}
+
 /* ---- children ---- */
 
 pid_t support_fork(int (*body)(void *arg), void *arg) {

@@ -139,6 +139,11 @@ const char *support_value_read(const void *buf, size_t bytes, uint64_t key, uint
 /* A key made from a number, 24 bytes. */
 #define SUPPORT_KEY_BYTES 24
 void support_key(char key[SUPPORT_KEY_BYTES + 1], uint64_t number);
+/* Stores such a value, of at most SUPPORT_VALUE_BYTES_MOST, under such a key; reads it, and requires that it is right: its sequence, 0 for
+ * a miss. */
+#define SUPPORT_VALUE_BYTES_MOST 4096
+void support_set(struct millpond *pond, uint64_t number, uint64_t sequence, size_t bytes);
+uint64_t support_get(struct millpond *pond, uint64_t number);
 
 /* --seconds N of a stress program, else the given default. */
 double support_seconds(int argc, char **argv, double otherwise);

@@ -5,6 +5,9 @@
  *
  * Keys are drawn uniformly. Times are processor time of this process: others on the machine count only through the caches. A ratio is the
  * median of those of the rounds, each of which runs both sides one behind the other. */
+#include "host.h"
+#include "report.h"
+
 #include <millpond.h>
 #include <millpond_store.h>
 
@@ -12,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { ROUNDS = 31, OPERATIONS = 40000, KEY_BYTES = 24, VALUE_BYTES = 100, BATCH = 8 };
@@ -112,22 +114,10 @@ static void do_txn(void) {
 /* ---- two beside each other ---- */
 
 static double run_round(void (*operation)(void), int operations, uint64_t from) {
-    struct timespec begin, end;
     seed = from;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
+    uint64_t start = host_cpu_ns();
     for (int i = 0; i < operations && !failed; i++) operation();
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
-    return ((double)(end.tv_sec - begin.tv_sec) * 1e9 + (double)(end.tv_nsec - begin.tv_nsec)) / operations;
-}
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *of) {
-    qsort(of, ROUNDS, sizeof *of, by_size);
-    return of[ROUNDS / 2];
+    return (double)(host_cpu_ns() - start) / operations;
 }
 
 static void compare(const char *what, void (*plain)(void), void (*more)(void), int operations) {
@@ -137,7 +127,7 @@ static void compare(const char *what, void (*plain)(void), void (*more)(void), i
         b[round] = run_round(more, operations, (uint64_t)round * 2 + 1);
         ratio[round] = b[round] / a[round];
     }
-    if (!failed) printf("| %s | %.0f | %.0f | %.2f |\n", what, median(a), median(b), median(ratio));
+    if (!failed) printf("| %s | %.0f | %.0f | %.2f |\n", what, median(a, ROUNDS), median(b, ROUNDS), median(ratio, ROUNDS));
 }
 
 static int open_and_fill(const char *path) {

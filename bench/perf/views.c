@@ -6,13 +6,15 @@
  * Both read the same uniformly drawn keys of 4,096 items. Two users of the value: one that looks at its first and its last 64 bytes (what
  * a request that passes a pointer on does), and one that sums all of it (then the bytes must come to the core either way, and a view
  * saves only the second copy). Times are processor time of this process: others on the machine count only through the caches. */
+#include "host.h"
+#include "report.h"
+
 #include <millpond.h>
 
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { ITEMS = 4096, ROUNDS = 21, OPERATIONS = 20000, KEY_BYTES = 24 };
@@ -21,12 +23,6 @@ static char keys[ITEMS][KEY_BYTES + 1];
 static size_t value_bytes;
 static unsigned char *buf;
 static volatile uint64_t sink;
-
-static double cpu_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
 
 static uint64_t sum(const unsigned char *at, size_t bytes) {
     uint64_t total = 0, word;
@@ -43,16 +39,14 @@ static void use(const unsigned char *value, int whole) {
 
 static int by_get(struct millpond *pond, const char *key, int whole) {
     size_t bytes;
-    if (millpond_get(pond, key, KEY_BYTES, buf, value_bytes, &bytes) != MILLPOND_OK)
-        return 0;
+    if (millpond_get(pond, key, KEY_BYTES, buf, value_bytes, &bytes) != MILLPOND_OK) return 0;
     use(buf, whole);
     return 1;
 }
 
 static int by_view(struct millpond *pond, const char *key, int whole) {
     struct millpond_view view;
-    if (millpond_view(pond, key, KEY_BYTES, &view) != MILLPOND_OK)
-        return 0;
+    if (millpond_view(pond, key, KEY_BYTES, &view) != MILLPOND_OK) return 0;
     use(view.value, whole);
     millpond_view_release(&view);
     return 1;
@@ -60,25 +54,12 @@ static int by_view(struct millpond *pond, const char *key, int whole) {
 
 /* ns of one operation of a round, or a negative number after a failure. */
 static double run_round(struct millpond *pond, int (*read)(struct millpond *, const char *, int), int whole, uint64_t seed) {
-    double start = cpu_ns();
+    uint64_t start = host_cpu_ns();
     for (int i = 0; i < OPERATIONS; i++) {
         seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        if (!read(pond, keys[seed >> 52], whole))
-            return -1;
+        if (!read(pond, keys[seed >> 52], whole)) return -1;
     }
-    return (cpu_ns() - start) / OPERATIONS;
-}
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *of) {
-    double sorted[ROUNDS];
-    memcpy(sorted, of, sizeof sorted);
-    qsort(sorted, ROUNDS, sizeof *sorted, by_size);
-    return sorted[ROUNDS / 2];
+    return (double)(host_cpu_ns() - start) / OPERATIONS;
 }
 
 static int compare(struct millpond *pond, int whole) {
@@ -86,12 +67,11 @@ static int compare(struct millpond *pond, int whole) {
     for (int round = 0; round < ROUNDS; round++) {
         get[round] = run_round(pond, by_get, whole, (uint64_t)round);
         view[round] = run_round(pond, by_view, whole, (uint64_t)round);
-        if (get[round] < 0 || view[round] < 0)
-            return 0;
+        if (get[round] < 0 || view[round] < 0) return 0;
         ratio[round] = get[round] / view[round];
     }
-    printf("%-22s get %6.0f ns   view %6.0f ns   %.1f times\n", whole ? "sum of all bytes" : "first and last line", median(get),
-           median(view), median(ratio));
+    printf("%-22s get %6.0f ns   view %6.0f ns   %.1f times\n", whole ? "sum of all bytes" : "first and last line", median(get, ROUNDS),
+           median(view, ROUNDS), median(ratio, ROUNDS));
     return 1;
 }
 
@@ -99,8 +79,7 @@ static int fill(struct millpond *pond) {
     memset(buf, 'v', value_bytes);
     for (int i = 0; i < ITEMS; i++) {
         snprintf(keys[i], sizeof keys[i], "views:%018d", i);
-        if (millpond_set(pond, keys[i], KEY_BYTES, buf, value_bytes, 0) != MILLPOND_OK)
-            return 0;
+        if (millpond_set(pond, keys[i], KEY_BYTES, buf, value_bytes, 0) != MILLPOND_OK) return 0;
     }
     return 1;
 }
@@ -131,8 +110,7 @@ int main(int argc, char **argv) {
         return 3;
     }
     int done = fill(pond) && compare(pond, 0) && compare(pond, 1);
-    if (!done)
-        fprintf(stderr, "millpond-views: a value was not stored or not found\n");
+    if (!done) fprintf(stderr, "millpond-views: a value was not stored or not found\n");
     millpond_close(pond);
     free(buf);
     return done ? 0 : 1;

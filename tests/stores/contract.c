@@ -4,8 +4,10 @@
 #include "contract.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 char contract_said[MILLPOND_ERRMSG_BYTES];
@@ -277,6 +279,18 @@ void contract_forks(const struct millpond_store *store) {
     use(store, 50, 40);
     for (unsigned i = 0; i < 4; i++) REQUIRE(support_wait(children[i], 60000) == 0, "child %u", i);
     use(store, 50, 5);
+}
+
+void contract_bare_child(const struct millpond_store *store) {
+    REQUIRE(contract_put(store, "key", "value") == MILLPOND_OK, "%s", contract_said);
+    long pid = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+    if (pid == 0) {
+        char said[MILLPOND_ERRMSG_BYTES] = "";
+        struct millpond_store_call call = {support_now_ns() + UINT64_C(5000000000), said};
+        struct millpond_store_item item = {.key = "key", .key_bytes = 3};
+        _exit(store->load(store->state, &item, &call) == MILLPOND_ERR_STORE && strstr(said, "fork") ? 0 : 1);
+    }
+    REQUIRE(pid > 0 && support_wait((pid_t)pid, 20000) == 0, "the child");
 }
 
 void contract_late(const struct millpond_store *store) {

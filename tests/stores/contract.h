@@ -34,6 +34,8 @@ void contract_list(const struct millpond_store *store);
 void contract_threads(const struct millpond_store *store);
 /* Parent and four children work on at the same time, each after having used the store before and after the fork; grandchildren too. */
 void contract_forks(const struct millpond_store *store);
+/* Puts the text "value" under "key"; a child that was made without the handlers of fork (a bare clone) is refused with a sentence. */
+void contract_bare_child(const struct millpond_store *store);
 /* A deadline that has passed: ERR_STORE_TIMEOUT or, where it is not looked at before the work is done, the right answer. */
 void contract_late(const struct millpond_store *store);
 

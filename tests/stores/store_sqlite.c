@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 static const char *file;
@@ -217,15 +216,7 @@ static int a_child_works_on_while_the_parent_closes(void *arg) {
 static int a_child_without_fork_handlers_is_refused(void *arg) {
     (void)arg;
     struct millpond_store store = make_new();
-    REQUIRE(contract_put(&store, "key", "value") == MILLPOND_OK, "%s", contract_said);
-    long pid = syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
-    if (pid == 0) {
-        char said[MILLPOND_ERRMSG_BYTES] = "";
-        struct millpond_store_call call = {support_now_ns() + UINT64_C(5000000000), said};
-        struct millpond_store_item item = {.key = "key", .key_bytes = 3};
-        _exit(store.load(store.state, &item, &call) == MILLPOND_ERR_STORE && strstr(said, "fork") ? 0 : 1);
-    }
-    REQUIRE(pid > 0 && support_wait((pid_t)pid, 20000) == 0, "the child");
+    contract_bare_child(&store);
     REQUIRE(contract_is(&store, "key", "value"), "the parent");
     store.close(store.state);
     return 0;
