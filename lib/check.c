@@ -14,8 +14,8 @@
 
 #include "entry.h"
 #include "index.h"
-#include "recycle.h"
 #include "redo.h"
+#include "root.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -150,7 +150,7 @@ static const char *wrong_entry(struct checker *c, const struct pond_spot *spot, 
     if (wrong) return wrong;
     if (named_before(c, &place, spot, at + d.key_off, d.key_bytes)) return "its key is there twice";
     set_bit(c->named, where);
-    *weight = pond_recycle_weight(at, &d);
+    *weight = pond_root_weight(at, &d);
     *home = away ? place.home : POND_NO_BUCKET;
     return NULL;
 }

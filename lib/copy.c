@@ -19,6 +19,7 @@
 #include "publish.h"
 #include "reader.h"
 #include "recycle.h"
+#include "root.h"
 #include "segment.h"
 
 #include <errno.h>

@@ -9,7 +9,7 @@
 
 #include "crashpoint.h"
 #include "hash.h"
-#include "recycle.h"
+#include "retire.h"
 
 #include <stdlib.h>
 
@@ -46,7 +46,7 @@ uint32_t pond_large_list_bytes(const struct pond_root *list) {
 }
 
 void pond_large_drop(const struct pond_ref *ref, const struct pond_root *list) {
-    for (uint32_t i = 0; i < list->chunk_count; i++) pond_recycle_retire_one(ref, list->chunk[i]);
+    for (uint32_t i = 0; i < list->chunk_count; i++) pond_retire_one(ref, list->chunk[i]);
 }
 
 static uint32_t write_chunk(const struct pond_ref *ref, const struct pond_room *like, struct pond_content *c, uint64_t left,

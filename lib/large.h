@@ -2,7 +2,7 @@
 #ifndef POND_LARGE_H
 #define POND_LARGE_H
 
-/* Values in chunks: writing them. Reading: read.c, view.c. For the holder of the shard's mutex. */
+/* Values in chunks: writing them. What a root says: root.h. Reading: read.c, view.c. For the holder of the shard's mutex. */
 
 #include "room.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Another entry in the place of the one that a key has: room, bytes where no slot points, then the slot (S4 to S7 of write.c). */
+/* Another entry in the place of the one that a key has, or a slot for a new key: room, bytes where no slot points, then the slot (S4 to S7
+ * of write.c). */
 
 #include "publish.h"
 
@@ -7,8 +8,55 @@
 #include "evict.h"
 #include "flight.h"
 #include "large.h"
-#include "recycle.h"
+#include "retire.h"
+#include "root.h"
 #include "segment.h"
+
+/* ---- a full index ---- */
+
+/* How many stores ago an entry was stored. A slot that names none is the oldest. */
+static uint32_t age_of(const struct pond_ref *ref, const struct pond_spot *spot) {
+    uint32_t where = pond_slot_where(spot->word);
+    struct pond_decoded d;
+    if (!pond_where_valid(ref->g, where) || !pond_entry_decode(pond_ref_at(ref, where), pond_units_left(ref->g, where), &d))
+        return UINT32_MAX;
+    return ref->shard->sequence - d.sequence;
+}
+
+/* The slots of a key's two buckets. */
+static unsigned slots_of(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot spots[2 * POND_BUCKET_SLOTS]) {
+    unsigned n = place->other == place->home ? POND_BUCKET_SLOTS : 2 * POND_BUCKET_SLOTS;
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t bucket = i < POND_BUCKET_SLOTS ? place->home : place->other, slot = i % POND_BUCKET_SLOTS;
+        spots[i] = (struct pond_spot){bucket, slot, pond_load_64(&ref->buckets[bucket].slot[slot])};
+        if (pond_where_valid(ref->g, pond_slot_where(spots[i].word))) __builtin_prefetch(pond_ref_at(ref, pond_slot_where(spots[i].word)));
+    }
+    return n;
+}
+
+/* Makes a slot for a new key where the index is full though the memory is not: of the entries in its two buckets the one leaves that is
+ * read least, the oldest of them; those that were passed over have their counters lowered, as in a queue. */
+static void make_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
+    struct pond_spot spots[2 * POND_BUCKET_SLOTS];
+    uint32_t ages[2 * POND_BUCKET_SLOTS];
+    unsigned hits[2 * POND_BUCKET_SLOTS], n = slots_of(ref, place, spots), best = 0;
+    for (unsigned i = 0; i < n; i++) {
+        hits[i] = pond_hits_of(&ref->buckets[spots[i].bucket], spots[i].slot);
+        ages[i] = age_of(ref, &spots[i]);
+        if (hits[i] < hits[best] || (hits[i] == hits[best] && ages[i] > ages[best])) best = i;
+    }
+    /* One of those passed over is lowered, as the hand of a clock passes one: all of them each time would forget in a moment who is read.
+     */
+    unsigned hand = (unsigned)(ref->shard->counters.index_evictions % n);
+    if (hits[hand] > hits[best]) pond_hits_set(&ref->buckets[spots[hand].bucket], spots[hand].slot, hits[hand] - 1);
+    *spot = spots[best];
+    pond_bump_64(&ref->shard->counters.evictions, 1);
+    pond_bump_64(&ref->shard->counters.index_evictions, 1);
+    pond_retire_remove(ref, spot);
+    spot->word = 0;
+}
+
+/* ---- in the place of another ---- */
 
 /* The hit counter of an overwritten entry goes along; one higher where the new place will be recycled sooner than the old one. */
 static void carry_hits(const struct pond_ref *ref, const struct pond_old *old, uint32_t where) {
@@ -27,13 +75,13 @@ void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *pla
     pond_flight_change(ref, place);
     if (old->found) {
         carry_hits(ref, old, where);
-        pond_index_swing(ref, &old->spot, where, weight - pond_recycle_weight(old->at, &old->d));
+        pond_index_swing(ref, &old->spot, where, weight - pond_root_weight(old->at, &old->d));
         POND_CRASHPOINT("set.swung");
-        pond_recycle_retire(ref, old->where);
+        pond_retire_entry(ref, old->where);
         return;
     }
     struct pond_spot spot;
-    if (!pond_index_room(ref, place, &spot)) pond_recycle_slot(ref, place, &spot);
+    if (!pond_index_room(ref, place, &spot)) make_slot(ref, place, &spot);
     pond_index_insert(ref, place, &spot, where, weight);
     POND_CRASHPOINT("set.inserted");
 }

@@ -31,7 +31,7 @@
 #include "lookup.h"
 #include "millpond.h"
 #include "reader.h"
-#include "recycle.h"
+#include "root.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -30,9 +30,10 @@
 #include "crashpoint.h"
 #include "evict.h"
 #include "expire.h"
-#include "room.h"
+#include "relocate.h"
+#include "retire.h"
+#include "root.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2, PACK = 3 };
@@ -63,135 +64,6 @@ struct walker {
     uint64_t examined, copied_bytes;
     int merciless; /* nothing is copied or kept */
 };
-
-uint64_t pond_recycle_weight(const unsigned char *at, const struct pond_decoded *d) {
-    return d->key_bytes + (d->flags & POND_ENTRY_ROOT ? pond_root_bytes(at, d) : d->value_bytes);
-}
-
-/* ---- entries that are no longer named ---- */
-
-void pond_recycle_retire_one(const struct pond_ref *ref, uint32_t where) {
-    uint64_t word = pond_load_64((const uint64_t *)(const void *)pond_ref_at(ref, where));
-    if (pond_word_flags(word) & POND_ENTRY_DEAD) return;
-    pond_segment_dead(ref, where, pond_word_units(word));
-    uint32_t segment = pond_segment_of(ref->g, where), state = pond_segment_state(&ref->table[segment]);
-    /* A hole's links take the place of an entry's first bytes, which a view may still show: in a pinned segment it only dies. */
-    if ((state == POND_SEGMENT_OPEN || state == POND_SEGMENT_SEALED) && !pond_segment_pinned(ref, segment))
-        pond_hole_push(ref, where);
-    else
-        pond_entry_kill(ref, where);
-}
-
-void pond_recycle_retire(const struct pond_ref *ref, uint32_t where) {
-    const unsigned char *at = pond_ref_at(ref, where);
-    struct pond_decoded d, c;
-    if (!pond_entry_decode(at, pond_units_left(ref->g, where), &d)) return;
-    if (d.flags & POND_ENTRY_ROOT) {
-        uint64_t hash = pond_hash(at + d.key_off, d.key_bytes, ref->g->hash_seed);
-        for (uint32_t i = 0, n = pond_root_count(at, &d); i < n; i++) {
-            uint32_t chunk = pond_root_chunk(at, &d, i);
-            if (pond_chunk_at(ref, chunk, hash, i, &c)) pond_recycle_retire_one(ref, chunk);
-        }
-    }
-    pond_recycle_retire_one(ref, where);
-}
-
-void pond_recycle_remove(const struct pond_ref *ref, const struct pond_spot *spot) {
-    uint32_t where = pond_slot_where(spot->word);
-    const unsigned char *at = pond_ref_at(ref, where);
-    struct pond_decoded d;
-    if (!pond_where_valid(ref->g, where)) { /* a damaged slot: there is nothing behind it */
-        pond_index_remove(ref, spot, 0);
-        return;
-    }
-    uint64_t weight = pond_entry_decode(at, pond_units_left(ref->g, where), &d) ? pond_recycle_weight(at, &d) : 0;
-    pond_index_remove(ref, spot, 0 - weight);
-    pond_recycle_retire(ref, where);
-}
-
-/* ---- a full index ---- */
-
-/* How many stores ago an entry was stored. A slot that names none is the oldest. */
-static uint32_t age_of(const struct pond_ref *ref, const struct pond_spot *spot) {
-    uint32_t where = pond_slot_where(spot->word);
-    struct pond_decoded d;
-    if (!pond_where_valid(ref->g, where) || !pond_entry_decode(pond_ref_at(ref, where), pond_units_left(ref->g, where), &d))
-        return UINT32_MAX;
-    return ref->shard->sequence - d.sequence;
-}
-
-/* The slots of a key's two buckets. */
-static unsigned slots_of(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot spots[2 * POND_BUCKET_SLOTS]) {
-    unsigned n = place->other == place->home ? POND_BUCKET_SLOTS : 2 * POND_BUCKET_SLOTS;
-    for (unsigned i = 0; i < n; i++) {
-        uint32_t bucket = i < POND_BUCKET_SLOTS ? place->home : place->other, slot = i % POND_BUCKET_SLOTS;
-        spots[i] = (struct pond_spot){bucket, slot, pond_load_64(&ref->buckets[bucket].slot[slot])};
-        if (pond_where_valid(ref->g, pond_slot_where(spots[i].word))) __builtin_prefetch(pond_ref_at(ref, pond_slot_where(spots[i].word)));
-    }
-    return n;
-}
-
-void pond_recycle_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
-    struct pond_spot spots[2 * POND_BUCKET_SLOTS];
-    uint32_t ages[2 * POND_BUCKET_SLOTS];
-    unsigned hits[2 * POND_BUCKET_SLOTS], n = slots_of(ref, place, spots), best = 0;
-    for (unsigned i = 0; i < n; i++) {
-        hits[i] = pond_hits_of(&ref->buckets[spots[i].bucket], spots[i].slot);
-        ages[i] = age_of(ref, &spots[i]);
-        if (hits[i] < hits[best] || (hits[i] == hits[best] && ages[i] > ages[best])) best = i;
-    }
-    /* One of those passed over is lowered, as the hand of a clock passes one: all of them each time would forget in a moment who is read.
-     */
-    unsigned hand = (unsigned)(ref->shard->counters.index_evictions % n);
-    if (hits[hand] > hits[best]) pond_hits_set(&ref->buckets[spots[hand].bucket], spots[hand].slot, hits[hand] - 1);
-    *spot = spots[best];
-    pond_bump_64(&ref->shard->counters.evictions, 1);
-    pond_bump_64(&ref->shard->counters.index_evictions, 1);
-    pond_recycle_remove(ref, spot);
-    spot->word = 0;
-}
-
-/* ---- moving an entry ---- */
-
-static uint64_t ttl_left(uint64_t expiry_word, uint64_t now_ms) {
-    uint64_t end = pond_expiry_unpack(expiry_word);
-    return end == POND_EXPIRY_NEVER ? 0 : end > now_ms ? end - now_ms : 1;
-}
-
-static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, const struct pond_content *content, uint64_t now_ms) {
-    uint64_t left = content->flags & POND_ENTRY_TTL ? ttl_left(content->expiry, now_ms) : 0;
-    struct pond_room room = {.queue = queue, .ttl_class = pond_ttl_class(ref->g, left)};
-    if (!pond_room_find(ref, &room, pond_entry_units(content), 0)) return 0;
-    pond_room_put(ref, &room, content);
-    return room.where;
-}
-
-static struct pond_content content_of(const struct pond_ref *ref, const unsigned char *at, const struct pond_decoded *d) {
-    struct pond_content c = {.key = at + d->key_off,
-                             .value = at + d->value_off,
-                             .key_bytes = d->key_bytes,
-                             .value_bytes = d->value_bytes,
-                             .flags = d->flags & ~POND_ENTRY_WIDE,
-                             .sequence = d->sequence,
-                             .expiry = d->expiry,
-                             .hash = pond_hash(at + d->key_off, d->key_bytes, ref->g->hash_seed)};
-    return c;
-}
-
-uint32_t pond_recycle_relocate(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t queue, uint64_t expiry, uint64_t now_ms) {
-    uint32_t where = pond_slot_where(spot->word);
-    const unsigned char *at = pond_ref_at(ref, where);
-    struct pond_decoded d;
-    if (!pond_entry_decode(at, pond_units_left(ref->g, where), &d)) return 0;
-    struct pond_content content = content_of(ref, at, &d);
-    if (expiry) {
-        content.flags |= POND_ENTRY_TTL;
-        content.expiry = expiry;
-    }
-    uint32_t fresh = write_somewhere(ref, queue, &content, now_ms);
-    if (fresh) pond_index_swing(ref, spot, fresh, 0);
-    return fresh;
-}
 
 /* ---- looking at the victim's entries ---- */
 
@@ -290,46 +162,16 @@ static void leave(const struct walker *w, const struct item *item, const struct 
         if (w->queue == POND_SMALL) pond_ghost_add(w->ref, item->hash);
     }
     POND_CRASHPOINT("recycle.leaving");
-    pond_recycle_remove(w->ref, spot);
-}
-
-/* A chunk goes to a new place, and its root after it, with the new place in its list. */
-static int keep_chunk(struct walker *w, const struct item *item, const struct pond_spot *spot, uint32_t queue) {
-    const struct pond_ref *ref = w->ref;
-    uint32_t root_where = pond_slot_where(spot->word);
-    const unsigned char *root_at = pond_ref_at(ref, root_where), *at = pond_ref_at(ref, item->where);
-    struct pond_decoded root;
-    if (!pond_entry_decode(root_at, pond_units_left(ref->g, root_where), &root) || item->chunk.number >= pond_root_count(root_at, &root))
-        return 0;
-    unsigned char *list = malloc(root.value_bytes);
-    if (!list) return 0;
-    struct pond_content chunk = content_of(ref, at, &item->d), content = content_of(ref, root_at, &root);
-    uint32_t chunk_where = write_somewhere(ref, queue, &chunk, w->now_ms);
-    POND_CRASHPOINT("recycle.chunk_copied");
-    uint32_t fresh = 0;
-    if (chunk_where) {
-        pond_copy_out(list, root_at + root.value_off, root.value_bytes);
-        memcpy(list + offsetof(struct pond_root, chunk) + (size_t)item->chunk.number * 4, &chunk_where, sizeof chunk_where);
-        content.value = list;
-        fresh = write_somewhere(ref, queue, &content, w->now_ms);
-    }
-    free(list);
-    if (!fresh) {
-        if (chunk_where) pond_recycle_retire_one(ref, chunk_where);
-        return 0;
-    }
-    pond_index_swing(ref, spot, fresh, 0);
-    POND_CRASHPOINT("recycle.root_swung");
-    pond_recycle_retire_one(ref, root_where);
-    return 1;
+    pond_retire_remove(w->ref, spot);
 }
 
 static int keep(struct walker *w, const struct item *item, const struct pond_spot *spot) {
     const struct pond_ref *ref = w->ref;
     int pack = w->walk->phase == PACK, promoted = w->queue == POND_SMALL && hits_at(w, spot) >= POND_PROMOTE_HITS;
     uint32_t queue = pack ? w->queue : (uint32_t)POND_MAIN;
-    int kept =
-        item->d.flags & POND_ENTRY_CHUNK ? keep_chunk(w, item, spot, queue) : pond_recycle_relocate(ref, spot, queue, 0, w->now_ms) != 0;
+    int kept = item->d.flags & POND_ENTRY_CHUNK
+                   ? pond_relocate_chunk(ref, spot, item->where, &item->d, item->chunk.number, queue, w->now_ms)
+                   : pond_relocate_entry(ref, spot, queue, 0, w->now_ms) != 0;
     if (!kept) return 0;
     POND_CRASHPOINT("recycle.copied");
     if (!pack) {

@@ -25,7 +25,7 @@
  * away while a shard of them is pending.
  *
  * Nothing recycles between the writing of the entries and X5: what no slot names counts as dead. An index that is full lets an entry leave
- * in X4 (pond_recycle_slot), as in a set.
+ * in X4 (publish.c), as in a set.
  *
  * The list is data from the file: in recovery each line is checked against the entry that it names, and skipped when it does not fit.
  * Not chosen: one list in the coordinator (its recoverer would need all mutexes, out of order); a two-phase record for each key. */
@@ -34,7 +34,8 @@
 
 #include "crashpoint.h"
 #include "publish.h"
-#include "recycle.h"
+#include "retire.h"
+#include "root.h"
 #include "segment.h"
 
 static uint32_t op_count(const struct pond_redo *redo) {
@@ -55,7 +56,7 @@ void pond_redo_add(const struct pond_ref *ref, enum pond_redo_kind kind, uint64_
 void pond_redo_drop(const struct pond_ref *ref) {
     struct pond_redo *redo = &ref->shard->redo;
     for (uint32_t i = 0, n = op_count(redo); i < n; i++)
-        if (redo->op[i].kind == POND_REDO_PUT && pond_where_valid(ref->g, redo->op[i].where)) pond_recycle_retire(ref, redo->op[i].where);
+        if (redo->op[i].kind == POND_REDO_PUT && pond_where_valid(ref->g, redo->op[i].where)) pond_retire_entry(ref, redo->op[i].where);
     POND_CRASHPOINT("redo.dropped");
     pond_redo_begin(ref);
 }
@@ -70,7 +71,7 @@ static void put(const struct pond_ref *ref, const struct pond_place *place, cons
     struct pond_key key = {at + d.key_off, d.key_bytes, op->hash, NULL};
     pond_publish_find(ref, place, &key, &old);
     if (old.found && old.where == op->where) return;
-    pond_publish_entry(ref, place, &old, op->where, pond_recycle_weight(at, &d));
+    pond_publish_entry(ref, place, &old, op->where, pond_root_weight(at, &d));
     pond_bump_64(&ref->shard->counters.sets, 1);
 }
 
@@ -80,7 +81,7 @@ static void apply(const struct pond_ref *ref, const struct pond_redo_op *op) {
     if (op->kind == POND_REDO_PUT) {
         put(ref, &place, op);
     } else if (pond_index_find_where(ref, &place, op->where, &spot)) {
-        pond_recycle_remove(ref, &spot);
+        pond_retire_remove(ref, &spot);
         pond_bump_64(&ref->shard->counters.deletes, 1);
     }
     POND_CRASHPOINT("redo.applied");

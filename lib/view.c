@@ -20,7 +20,7 @@
 #include "expire.h"
 #include "lookup.h"
 #include "reader.h"
-#include "recycle.h"
+#include "root.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -30,6 +30,8 @@
 #include "publish.h"
 #include "recover.h"
 #include "recycle.h"
+#include "relocate.h"
+#include "retire.h"
 #include "room.h"
 #include "segment.h"
 
@@ -196,7 +198,7 @@ int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct 
     pond_flight_end(&ref, ticket, outcome, said);
     if (valid && outcome == POND_OUTCOME_NOTHING) {
         pond_publish_find(&ref, &place, key, &old);
-        if (old.found) pond_recycle_remove(&ref, &old.spot);
+        if (old.found) pond_retire_remove(&ref, &old.spot);
         POND_CRASHPOINT("fill.removed");
         if (old.found) pond_bump_64(old.alive ? &ref.shard->counters.deletes : &ref.shard->counters.expirations, 1);
     }
@@ -245,7 +247,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     if (result != MILLPOND_OK) return result;
     pond_publish_find(&ref, &place, key, &old);
     pond_flight_change(&ref, &place);
-    if (old.found) pond_recycle_remove(&ref, &old.spot);
+    if (old.found) pond_retire_remove(&ref, &old.spot);
     POND_CRASHPOINT("delete.removed");
     if (old.found && !old.alive) pond_bump_64(&ref.shard->counters.expirations, 1);
     if (old.alive) pond_bump_64(&ref.shard->counters.deletes, 1);
@@ -276,9 +278,9 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
         uint64_t word = pond_expiry_pack(now_ms + ttl_ms, 0);
         while (result == MILLPOND_OK) {
             uint32_t queue = pond_segment_queue(&ref.table[pond_segment_of(ref.g, old.where)]);
-            if (pond_recycle_relocate(&ref, &old.spot, queue, word, now_ms)) {
+            if (pond_relocate_entry(&ref, &old.spot, queue, word, now_ms)) {
                 POND_CRASHPOINT("touch.rewritten");
-                pond_recycle_retire_one(&ref, old.where);
+                pond_retire_one(&ref, old.where);
                 break;
             }
             if (!pond_recycle_force(&ref)) result = MILLPOND_ERR_FULL;

@@ -17,6 +17,7 @@
 #include "read.h"
 #include "recover.h"
 #include "recycle.h"
+#include "root.h"
 #include "segment.h"
 #include "shard.h"
 #include "support.h"
