@@ -10,6 +10,7 @@
  * pond_fence_load                    loads before it are done before loads behind it
  * pond_fence_store                   stores before it are seen before stores behind it
  * pond_fence_full                    stores before it are seen before loads behind it are made (the only one that costs on x86)
+ * pond_pause                         between two looks at a word that another processor will change soon
  * pond_copy_out, pond_copy_in        bytes that others may change or read at the same time; the caller validates what came out
  *
  * ThreadSanitizer sees nothing through inline assembly, so with MILLPOND_TSAN compiler builtins take the place of ck_pr, and the copies
@@ -31,6 +32,7 @@
 static inline void pond_fence_load(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline void pond_fence_store(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline void pond_fence_full(void) { __sync_synchronize(); }
+static inline void pond_pause(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline int pond_cas_64(uint64_t *p, uint64_t old, uint64_t fresh) {
     return __atomic_compare_exchange_n(p, &old, fresh, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
@@ -77,6 +79,7 @@ static inline int pond_same_bytes(const void *shared, const void *own, size_t by
 static inline void pond_fence_load(void) { ck_pr_fence_load(); }
 static inline void pond_fence_store(void) { ck_pr_fence_store(); }
 static inline void pond_fence_full(void) { ck_pr_fence_strict_memory(); }
+static inline void pond_pause(void) { ck_pr_stall(); }
 static inline int pond_cas_64(uint64_t *p, uint64_t old, uint64_t fresh) { return ck_pr_cas_64(p, old, fresh); }
 static inline int pond_cas_32(uint32_t *p, uint32_t old, uint32_t fresh) { return ck_pr_cas_32(p, old, fresh); }
 static inline void pond_add_64(uint64_t *p, uint64_t v) { ck_pr_add_64(p, v); }

@@ -4,7 +4,15 @@
  * PTHREAD_MUTEX_NORMAL and nothing else: with two PID namespaces on one file the thread numbers of two processes can be equal, and then an
  * error-checking mutex reports a deadlock that is none, and a recursive one has two owners. That a thread does not lock what it holds is
  * seen to by the caller's flag (enter.c). No call waits without a deadline: a lock word of a thread of an earlier boot would never be
- * freed. */
+ * freed.
+ *
+ * And none sleeps longer than WAIT_SLICE_MS without looking again, because a wake-up can be lost where waiters are killed:
+ *   W1 A holds the mutex; B and C wait (the word has FUTEX_WAITERS)
+ *   W2 A gives it back: the word is 0, B is woken
+ *   W3 D finds the word 0 and takes the mutex, without FUTEX_WAITERS: it did not have to wait
+ *   W4 B is killed before it runs. The kernel hands the wake-up on where the word has no owner (handle_futex_death); it has one, D
+ *   W5 D gives it back, and wakes nobody: C sleeps beside a free mutex, until somebody else waits and is woken, or for ever
+ * A waiter that looks again either gets the mutex, or sets FUTEX_WAITERS anew. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -12,11 +20,14 @@
 #include "lock.h"
 
 #include "atomic.h"
+#include "platform.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <time.h>
+
+#define WAIT_SLICE_MS 100u
 
 int pond_lock_init(pthread_mutex_t *mutex) {
     pthread_mutexattr_t attributes;
@@ -59,28 +70,27 @@ static enum pond_lock_result result_of(int failed) {
 
 enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex) { return result_of(pthread_mutex_trylock(mutex)); }
 
-static enum pond_lock_result wait_for(pthread_mutex_t *mutex, uint32_t timeout_ms) {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += (time_t)(timeout_ms / 1000);
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
+/* Sleeps once, until the mutex is ours or that moment of pond_platform_monotonic_ns(). */
+static enum pond_lock_result sleep_for(pthread_mutex_t *mutex, uint64_t until_ns) {
 #ifdef MILLPOND_TSAN
     /* ThreadSanitizer does not know clocklock: it would not see who got the lock. */
     enum pond_lock_result result;
-    struct timespec now, pause = {0, 100000};
-    while ((result = pond_lock_try(mutex)) == POND_LOCK_BUSY) {
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (now.tv_sec > deadline.tv_sec || (now.tv_sec == deadline.tv_sec && now.tv_nsec >= deadline.tv_nsec)) return POND_LOCK_BUSY;
-        nanosleep(&pause, NULL);
-    }
+    while ((result = pond_lock_try(mutex)) == POND_LOCK_BUSY && pond_platform_monotonic_ns() < until_ns) pond_platform_sleep_us(100);
     return result;
 #else
+    struct timespec deadline = {(time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000)};
     return result_of(pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &deadline));
 #endif
+}
+
+static enum pond_lock_result wait_for(pthread_mutex_t *mutex, uint32_t timeout_ms) {
+    uint64_t now_ns = pond_platform_monotonic_ns(), until_ns = now_ns + (uint64_t)timeout_ms * 1000000;
+    for (;;) {
+        uint64_t slice_ns = now_ns + WAIT_SLICE_MS * UINT64_C(1000000);
+        enum pond_lock_result result = sleep_for(mutex, slice_ns < until_ns ? slice_ns : until_ns);
+        now_ns = pond_platform_monotonic_ns();
+        if (result != POND_LOCK_BUSY || now_ns >= until_ns) return result;
+    }
 }
 
 /* A set holds a shard for some hundred nanoseconds; to sleep and be woken takes ten times as long, also of the one who wakes. So whoever
@@ -90,7 +100,7 @@ static enum pond_lock_result wait_for(pthread_mutex_t *mutex, uint32_t timeout_m
 
 static enum pond_lock_result watch(pthread_mutex_t *mutex) {
     for (int i = 0; i < LOOKS; i++) {
-        ck_pr_stall();
+        pond_pause();
         if (pond_lock_looks_held(mutex)) continue;
         enum pond_lock_result result = pond_lock_try(mutex);
         if (result != POND_LOCK_BUSY) return result;
