@@ -183,11 +183,13 @@ static int store(struct call *c, const struct millpond_load *load, int said, uin
 static int lead(struct call *c, int has_value) {
     struct millpond_load load;
     uint64_t fork = pond_reader_fork(), begun = pond_platform_monotonic_ns();
-    unsigned depth = leads.depth++;
+    unsigned depth = leads.depth;
     leads.of[depth].map = c->map;
     leads.of[depth].ticket = c->ticket;
     leads.of[depth].home = c->place.home;
     leads.of[depth].tag = c->place.tag;
+    pond_fence_store(); /* a signal handler that fetches sees the line whole, or not at all */
+    leads.depth = depth + 1;
     POND_CRASHPOINT("fetch.loading");
     int said = run(c, &load), stored = 0;
     POND_CRASHPOINT("fetch.loaded");
