@@ -32,7 +32,8 @@
  * - Threads: every function may be called from any number of threads on one handle, but millpond_close.
  * - Signals: no function is safe inside a signal handler. A call made from a handler that interrupted a writing call of the same
  *   thread returns MILLPOND_ERR_REENTERED and changes nothing. A call, a get too, made from a handler that interrupted open, close,
- *   check, or a thread's first call on a file, may wait for ever: those take locks of the process.
+ *   check, resize, follow, the call in which a handle goes on to a file that a resize made, or a thread's first call on a file, may wait
+ *   for ever: those take locks of the process.
  * - A killed writer: the next writer of that part of the file repairs what was half done, by itself, in bounded time.
  * - A stopped writer (SIGSTOP, a debugger): readers do not notice; writers wait for lock_timeout_ms at the most, then MILLPOND_ERR_BUSY.
  * - Trust: whoever may write the file must be trusted by everyone who writes it, because a lock in a shared mapping names memory of

@@ -19,6 +19,7 @@
 
 #include "mapping.h"
 
+#include "atomic.h"
 #include "crashpoint.h"
 #include "create.h"
 #include "error.h"
@@ -35,6 +36,7 @@
 
 static pthread_mutex_t process_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct pond_map *process_maps;
+static struct pond_own_fd *process_own;
 static pond_fork_hook fork_child;
 
 void pond_process_lock(void) { pthread_mutex_lock(&process_mutex); }
@@ -50,9 +52,38 @@ static void drop_leaving(void) {
     }
 }
 
+int pond_own_open(struct pond_own_fd *own, const char *path) {
+    pond_process_lock(); /* no fork between the two */
+    int failed = pond_platform_open(path, 1, &own->fd);
+    if (failed) {
+        own->fd = -1;
+    } else {
+        own->link = &process_own;
+        own->next = process_own;
+        if (own->next) own->next->link = &own->next;
+        process_own = own;
+    }
+    pond_process_unlock();
+    return failed;
+}
+
+static void close_own(struct pond_own_fd *own) {
+    *own->link = own->next;
+    if (own->next) own->next->link = own->link;
+    pond_platform_close(own->fd);
+    own->fd = -1;
+}
+
+void pond_own_close(struct pond_own_fd *own) {
+    pond_process_lock();
+    if (own->fd >= 0) close_own(own);
+    pond_process_unlock();
+}
+
 static void after_fork_in_child(void) {
     if (fork_child) fork_child();
     drop_leaving();
+    while (process_own) close_own(process_own);
     for (struct pond_map *map = process_maps; map; map = map->next)
         if (map->gate)
             pond_gate_after_fork(map->gate);
@@ -242,7 +273,7 @@ static int open_descriptor(int fd, const char *path, const struct millpond_optio
     int result = look(fd, path, options, &info, errmsg);
     struct pond_map *map = result == MILLPOND_OK ? mapped_already(&info, readonly) : NULL;
     if (map) {
-        map->refs++;
+        pond_map_hold(map);
         pond_platform_close(fd);
         *out = map;
         return MILLPOND_OK;
@@ -314,14 +345,18 @@ int pond_map_open(const char *path, const struct millpond_options *options, cons
     return result;
 }
 
-void pond_map_hold(struct pond_map *map) {
-    pond_process_lock();
-    map->refs++;
-    pond_process_unlock();
+void pond_map_hold(struct pond_map *map) { pond_add_32(&map->refs, 1); }
+
+/* One less, unless it is the last one. Whatever the caller did with the mapping comes before that. */
+static int release_one_of_several(struct pond_map *map) {
+    pond_fence_full();
+    for (uint32_t refs; (refs = pond_load_acquire_32(&map->refs)) > 1;)
+        if (pond_cas_32(&map->refs, refs, refs - 1)) return 1;
+    return 0;
 }
 
 void pond_map_release_locked(struct pond_map *map) {
-    if (--map->refs > 0) return;
+    if (release_one_of_several(map)) return;
     struct pond_map **link = &process_maps;
     while (*link != map) link = &(*link)->next;
     *link = map->next;
@@ -332,6 +367,7 @@ void pond_map_release_locked(struct pond_map *map) {
 }
 
 void pond_map_release(struct pond_map *map) {
+    if (release_one_of_several(map)) return;
     pond_process_lock();
     pond_map_release_locked(map);
     pond_process_unlock();

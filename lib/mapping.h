@@ -21,8 +21,8 @@ struct pond_map {
     uint64_t system_seen_ms; /* the system's clock when a writer of this process last looked, 0 before */
     struct pond_gate *gate;  /* NULL unless writers live in several PID namespaces */
     struct pond_map *next;   /* of this process's mappings */
-    unsigned refs;           /* handles, threads that own a reader slot, calls that take long; guarded by the process lock of mapping.c */
-    unsigned leaving;        /* of those, handles' that wait for a grace period; guarded by it too */
+    uint32_t refs;           /* handles, threads that own a reader slot, calls that take long; becomes 0 under the process lock only */
+    unsigned leaving;        /* of those, handles' that wait for a grace period; guarded by the process lock of mapping.c */
     int followed;            /* 1: a handle was opened with MILLPOND_FOLLOW, so misses look at its path now and then */
     int left;                /* 1: a handle has gone on from it to another file, so threads give their reader slots back */
 };
@@ -58,7 +58,8 @@ int pond_map_boot_identity(struct pond_living *living, char *errmsg, const char 
  * want the process lock: those are then taken first. */
 void pond_map_install_fork_handlers(void);
 
-/* One reference more, one less. The last one unmaps. */
+/* One reference more, for who has one or is in a read-side section; one less. The last one unmaps. Without a lock else: a signal handler
+ * may do so in the middle of the same. */
 void pond_map_hold(struct pond_map *map);
 void pond_map_release(struct pond_map *map);
 
@@ -70,6 +71,16 @@ void pond_map_release_locked(struct pond_map *map);
 /* Drops `refs` references that belonged to threads of a parent process, in a child of fork; the caller holds the process lock. */
 typedef void (*pond_fork_hook)(void);
 void pond_map_on_fork(pond_fork_hook child);
+
+/* A descriptor that a call has open for a while, with a file lock on it: a child that is forked meanwhile shares both, and would keep the
+ * lock when the call, or the parent, has ended. So it closes its own at once. */
+struct pond_own_fd {
+    int fd; /* -1: none */
+    struct pond_own_fd *next, **link;
+};
+/* Opens a file for writing; 0 or errno. And closes it. */
+int pond_own_open(struct pond_own_fd *own, const char *path);
+void pond_own_close(struct pond_own_fd *own);
 
 static inline unsigned char *pond_shard_base(const struct pond_map *map, uint32_t shard) {
     return map->base + map->geometry.shards_off + (uint64_t)shard * map->geometry.shard_bytes;

@@ -171,7 +171,7 @@ static struct pond_reader *find_or_claim(struct pond_map *map) {
         hold->map = map;
         hold->next_own = own;
         pond_process_lock();
-        map->refs++;
+        pond_map_hold(map);
         hold->next = process_holds;
         hold->link = &process_holds;
         if (hold->next) hold->next->link = &hold->next;

@@ -83,16 +83,16 @@ struct resize {
     const char *path;
     const struct pond_map_hooks *hooks;
     uint32_t flags, timeout_ms;
-    int fd; /* the file, opened once more: its lock is this resizer's alone */
+    struct pond_own_fd own; /* the file, opened once more: its lock is this resizer's alone */
     struct pond_file_info info;
     struct pond_new fresh;
     char *errmsg;
 };
 
 static int find(struct resize *r) {
-    int failed = pond_platform_open(r->path, 1, &r->fd);
+    int failed = pond_own_open(&r->own, r->path);
     if (failed) return pond_error_system(failed, r->errmsg, r->path, "opening it");
-    failed = pond_platform_info(r->fd, &r->info);
+    failed = pond_platform_info(r->own.fd, &r->info);
     if (failed) return pond_error_system(failed, r->errmsg, r->path, "fstat");
     /* No name: another resizer was faster just now. */
     if (r->info.device != r->map->device || r->info.inode != r->map->inode || r->info.links == 0)
@@ -101,7 +101,7 @@ static int find(struct resize *r) {
         return pond_error_say(MILLPOND_ERR_NO_NAME, r->errmsg, r->path,
                               "it has %u names (hard links), of which only one would lead to the new file; remove the others",
                               r->info.links);
-    failed = pond_platform_file_lock(r->fd, POND_FILE_LOCK_RESIZE, 1, r->timeout_ms);
+    failed = pond_platform_file_lock(r->own.fd, POND_FILE_LOCK_RESIZE, 1, r->timeout_ms);
     if (failed == EAGAIN) return pond_error_say(MILLPOND_ERR_BUSY, r->errmsg, r->path, "somebody else is resizing it; try again later");
     if (failed) return pond_error_system(failed, r->errmsg, r->path, "locking it");
     return MILLPOND_OK;
@@ -195,7 +195,8 @@ static int copy_and_replace(struct resize *r) {
 
 int pond_resize(struct pond_map *map, const char *path, uint64_t size_bytes, uint32_t flags, uint32_t timeout_ms,
                 const struct pond_map_hooks *hooks, char *errmsg) {
-    struct resize r = {.map = map, .path = path, .hooks = hooks, .flags = flags, .timeout_ms = timeout_ms, .fd = -1, .errmsg = errmsg};
+    struct resize r = {
+        .map = map, .path = path, .hooks = hooks, .flags = flags, .timeout_ms = timeout_ms, .own = {.fd = -1}, .errmsg = errmsg};
     if (map->refusal != MILLPOND_OK)
         return pond_error_say(map->refusal, errmsg, path, "it cannot be written by this handle (%s); resize it through one that can",
                               millpond_strerror(map->refusal));
@@ -209,6 +210,6 @@ int pond_resize(struct pond_map *map, const char *path, uint64_t size_bytes, uin
             pond_create_drop(&r.fresh);
         }
     }
-    pond_platform_close(r.fd);
+    pond_own_close(&r.own);
     return result;
 }
