@@ -353,8 +353,10 @@ static int transactions_go_on(void *arg) {
     pid_t resizer = support_fork(resizes_often, &bytes);
     struct support_random dice = support_seed("transfers");
     uint64_t done = 0, again = 0;
-    int status;
-    while (waitpid(resizer, &status, WNOHANG) == 0) {
+    int status = 0;
+    bool runs = true;
+    while (runs || done == 0) { /* on a busy machine the resizer may be through before the first transfer is */
+        if (runs) runs = waitpid(resizer, &status, WNOHANG) == 0;
         int result = transfer(&dice);
         REQUIRE(result == MILLPOND_OK || result == MILLPOND_CHANGED, "commit: %d", result);
         *(result == MILLPOND_OK ? &done : &again) += 1;
@@ -364,7 +366,6 @@ static int transactions_go_on(void *arg) {
     REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the resizer");
     REQUIRE(sum_of(pond) == ACCOUNTS * 1000, "the sum, behind the last resize");
     printf("  %llu transfers, %llu to be made again\n", (unsigned long long)done, (unsigned long long)again);
-    REQUIRE(done > 0, "nothing was done");
     millpond_close(pond);
     return 0;
 }
