@@ -194,7 +194,9 @@ MILLPOND_API int millpond_fd(struct millpond *pond);
  *   size_bytes  64 KiB to 4 TiB, rounded up to whole pages. Shards and segments are chosen for it as at creation; the largest value allowed
  *               does not shrink if that is possible. What does not fit leaves as it would by eviction, the main queue's last.
  *   errmsg      as of millpond_open.
- * Kept: keys, values, versions (an entry that is unchanged stays UNCHANGED), times to live, hit counters, statistics.
+ * Kept: keys, values, versions (an entry that is unchanged stays UNCHANGED), times to live, hit counters, statistics; and who loads what:
+ * a load that is under way is waited for in the new file, and what it brings is stored there if nobody has changed the key meanwhile. (Not
+ * in files made with MILLPOND_NAMESPACES, nor without /proc: there loads under way are begun anew, but for detached leases.)
  * Readers go on all the time. Writers wait while entries are copied (about a second for each GiB; ERR_BUSY where that is beyond their
  * lock_timeout_ms). Views stay valid; the old file's memory is given back when every process has made a call and every view is released.
  * A process killed meanwhile leaves the old file in use, or the new one: the next caller finishes what it began.
@@ -398,6 +400,7 @@ MILLPOND_API int millpond_sync(struct millpond *pond);
  *   Probabilistic Cache Stampede Prevention", VLDB 2015).
  * - Changed meanwhile: a set, incr or delete of the key, or a clear, during a load revokes it: what was loaded before is not stored over
  *   what came later (as with the leases of Nishtala and others, "Scaling Memcache at Facebook", NSDI 2013).
+ * - Resized meanwhile: the load goes along to the new file (see millpond_resize). That its leader has died is seen there within 50 ms.
  * - Negative: that there is no such thing can be remembered, too; to every other call such a key is absent.
  * - More keys in flight than the file has places for (from 4 in the smallest file to 1024 from 64 MiB on): whoever finds none loads
  *   for itself, and what it loaded is not stored (`flights_full` in the statistics).
@@ -493,7 +496,8 @@ enum millpond_lease_state {
     MILLPOND_LEASE_ALONE = 3  /* nobody's: every place is taken. Load without storing */
 };
 
-/* A lease. Plain bytes: it may be copied, and sent to another thread or process that has the file open; one fill counts, the first. */
+/* A lease. Plain bytes: it may be copied, and sent to another thread or process that has the file open; one fill counts, the first. It
+ * stays good when the file is resized. */
 struct millpond_lease {
     uint32_t state;              /* enum millpond_lease_state */
     uint32_t shard, slot, tag;   /* the rest is the library's */

@@ -14,6 +14,7 @@
 #include "crashpoint.h"
 #include "entry.h"
 #include "expire.h"
+#include "flight.h"
 #include "index.h"
 #include "large.h"
 #include "publish.h"
@@ -238,6 +239,7 @@ int pond_copy_all(struct pond_map *from, struct pond_map *to) {
     copy_sequences(&c);
     int failed = copy_queue(&c, POND_SMALL);
     if (!failed) failed = copy_queue(&c, POND_MAIN);
+    pond_flight_carry(from, to);
     copy_figures(&c);
     free(c.value);
     free(c.segments);

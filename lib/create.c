@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int identity_new(const struct millpond_options *o, struct pond_identity *id, char *errmsg, const char *path) {
+static int identity_new(const struct millpond_options *o, const struct pond_map *like, struct pond_identity *id, char *errmsg,
+                        const char *path) {
     memset(id, 0, sizeof *id);
     memcpy(id->magic, POND_MAGIC, sizeof id->magic);
     id->format_version = POND_FORMAT_VERSION;
@@ -30,7 +31,8 @@ static int identity_new(const struct millpond_options *o, struct pond_identity *
     const char *wrong = pond_layout_plan(o, pond_platform_processors(), id);
     if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "%s", wrong);
     int failed = pond_platform_random(&id->creation, sizeof id->creation);
-    if (!failed) failed = pond_platform_random(&id->hash_seed, sizeof id->hash_seed);
+    if (like) id->hash_seed = like->geometry.hash_seed;
+    if (!failed && !like) failed = pond_platform_random(&id->hash_seed, sizeof id->hash_seed);
     if (failed) return pond_error_system(failed, errmsg, path, "reading random bytes");
     id->checksum = pond_hash(id, offsetof(struct pond_identity, checksum), 0);
     return MILLPOND_OK;
@@ -87,11 +89,11 @@ static int fill(const struct pond_identity *id, const struct pond_map_hooks *hoo
     return MILLPOND_OK;
 }
 
-int pond_create_make(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_new *fresh,
-                     char *errmsg) {
+int pond_create_make(const char *path, const struct millpond_options *options, const struct pond_map *like,
+                     const struct pond_map_hooks *hooks, struct pond_new *fresh, char *errmsg) {
     struct pond_identity id;
     struct pond_geometry geometry;
-    int result = identity_new(options, &id, errmsg, path);
+    int result = identity_new(options, like, &id, errmsg, path);
     if (result != MILLPOND_OK) return result;
     const char *wrong = pond_layout_geometry(&id, &geometry);
     if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "with these sizes %s; give a larger size", wrong);
@@ -116,7 +118,7 @@ void pond_create_drop(struct pond_new *fresh) {
 
 int pond_create_file(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, char *errmsg) {
     struct pond_new fresh;
-    int result = pond_create_make(path, options, hooks, &fresh, errmsg);
+    int result = pond_create_make(path, options, NULL, hooks, &fresh, errmsg);
     if (result != MILLPOND_OK) return result;
     int failed = pond_platform_link(&fresh.file, path);
     if (failed == EEXIST)

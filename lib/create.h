@@ -14,9 +14,10 @@ struct pond_new {
     uint64_t creation;
 };
 
-/* C1 and C2. `path`: where it will be. Returns a millpond result. */
-int pond_create_make(const char *path, const struct millpond_options *options, const struct pond_map_hooks *hooks, struct pond_new *fresh,
-                     char *errmsg);
+/* C1 and C2. `path`: where it will be; `like`: the pond whose place it will take, so that keys have the hashes that they have there, or
+ * NULL. Returns a millpond result. */
+int pond_create_make(const char *path, const struct millpond_options *options, const struct pond_map *like,
+                     const struct pond_map_hooks *hooks, struct pond_new *fresh, char *errmsg);
 /* Unmaps and closes it; it is gone if it got no name. */
 void pond_create_drop(struct pond_new *fresh);
 

@@ -4,7 +4,8 @@
  *   L1 look, without a lock. Fresh, and no draw for an early load: that is all a hit costs
  *   L2 there is a value that the caller takes (stale, or early), and somebody loads it already: the value
  *   L3 begin the key's flight, or join it (F1, F2; V1, V2). Whoever has a value does not wait for the shard's mutex, nor for a flight
- *   L4 leader: hold the mapping, leave the read-side section, run the loader; then F4 to F7
+ *   L4 leader: hold the mapping, leave the read-side section, run the loader; then F4 to F7, or, when another file has taken this one's
+ *      place meanwhile, K4 and K5
  *   L5 joined: hold the mapping, leave the read-side section, wait; then what became of it, or L1 again, or, the leader being gone, L4
  *   L6 no flight to be had (every place taken, a stopped writer): the loader runs all the same, and nothing is stored, as nobody
  *      could tell us that it is out of date
@@ -159,24 +160,52 @@ static int load_alone(struct call *c) {
     return deliver(c, &load, run(c, &load));
 }
 
-/* F4 to F6. 1 when what the loader said is known to all. */
-static int store(struct call *c, const struct millpond_load *load, int said, uint64_t cost_ms) {
+/* F4 to F6, in one file. */
+static int store(const struct call *c, struct pond_map *map, const struct pond_key *k, struct pond_ticket *ticket,
+                 const struct millpond_load *load, int said, uint64_t cost_ms) {
     uint32_t timeout_ms = (uint32_t)lock_timeout(c);
-    struct pond_fill fill = {&c->ticket, cost_ms, said == MILLPOND_MISS};
+    struct pond_fill fill = {ticket, cost_ms, said == MILLPOND_MISS};
     struct millpond_set set = {.ttl_ms = load->ttl_ms, .grace_ms = load->grace_ms};
     int result;
     if (said == MILLPOND_MISS && c->o->negative_ttl_ms) {
         set = (struct millpond_set){.ttl_ms = c->o->negative_ttl_ms};
-        result = pond_write_fill(c->map, timeout_ms, &c->k, NULL, 0, &set, &fill);
+        result = pond_write_fill(map, timeout_ms, k, NULL, 0, &set, &fill);
     } else if (said == MILLPOND_OK) {
-        result = pond_write_fill(c->map, timeout_ms, &c->k, load->value, load->value_bytes, &set, &fill);
+        result = pond_write_fill(map, timeout_ms, k, load->value, load->value_bytes, &set, &fill);
     } else {
         enum pond_flight_outcome outcome = said == MILLPOND_MISS ? POND_OUTCOME_NOTHING : POND_OUTCOME_FAILED;
-        return pond_write_fill_end(c->map, timeout_ms, &c->k, &c->ticket, outcome, said) == MILLPOND_OK;
+        return pond_write_fill_end(map, timeout_ms, k, ticket, outcome, said);
     }
-    if (result < 0 && result != MILLPOND_ERR_BUSY) /* who waits need not wait for what does not fit */
-        pond_write_fill_end(c->map, timeout_ms, &c->k, &c->ticket, POND_OUTCOME_UNSTORABLE, 0);
-    return result == MILLPOND_OK;
+    if (result < 0 && result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REPLACED) /* nobody need wait for what does not fit */
+        pond_write_fill_end(map, timeout_ms, k, ticket, POND_OUTCOME_UNSTORABLE, 0);
+    return result;
+}
+
+/* K4: the same in the file that has taken the place, and perhaps in that one's successor. */
+static int store_elsewhere(const struct call *c, const struct millpond_load *load, int said, uint64_t cost_ms) {
+    uint64_t origin = pond_flight_origin(pond_map_creation(c->map), &c->ticket);
+    int result = MILLPOND_ERR_REPLACED;
+    while (pond_follow_refused(c->pond, result)) {
+        struct pond_key k;
+        struct pond_map *map = enter(c->pond);
+        POND_CRASHPOINT("fetch.followed");
+        if (!key_of(map, c->key, c->key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        struct pond_ticket ticket = {.origin = origin};
+        result = store(c, map, &k, &ticket, load, said, cost_ms);
+        if (ticket.origin == 0) pond_flight_release(map, &ticket, 0);
+        leave(0);
+    }
+    return result;
+}
+
+/* F4 to F7. 1 when what the loader said is known to all. */
+static int land(struct call *c, const struct millpond_load *load, int said, uint64_t cost_ms) {
+    enter(c->pond);
+    int result = leave(store(c, c->map, &c->k, &c->ticket, load, said, cost_ms));
+    if (result == MILLPOND_ERR_REPLACED) result = store_elsewhere(c, load, said, cost_ms);
+    enter(c->pond);
+    pond_flight_release(c->map, &c->ticket, c->led); /* K5 */
+    return leave(result) == MILLPOND_OK;
 }
 
 /* L4, with the mapping held. */
@@ -195,15 +224,14 @@ static int lead(struct call *c, int has_value) {
     POND_CRASHPOINT("fetch.loaded");
     if (fork == pond_reader_fork()) {
         leads.depth = depth;
-        enter(c->pond);
-        stored = store(c, &load, said, (pond_platform_monotonic_ns() - begun) / 1000000);
-        pond_flight_release(c->map, &c->ticket, c->led);
-        leave(0);
+        stored = land(c, &load, said, (pond_platform_monotonic_ns() - begun) / 1000000);
     }
     c->how.how = stored ? MILLPOND_HOW_LOADED : MILLPOND_HOW_ALONE;
     int result = deliver(c, &load, said);
     if (result == MILLPOND_ERR_LOADER && has_value) { /* what there was, if it still is */
-        int old = look(enter(c->pond), &c->k, c->sink, &c->age);
+        struct pond_key k;
+        struct pond_map *map = enter(c->pond); /* perhaps another one by now */
+        int old = key_of(map, c->key, c->key_bytes, &k) ? look(map, &k, c->sink, &c->age) : MILLPOND_MISS;
         if (leave(pond_fetch_takes(c->o, old, &c->age))) {
             c->how.how = MILLPOND_HOW_HIT;
             result = old;
@@ -223,7 +251,8 @@ static int wait(struct call *c) {
         enter(c->pond);
         result = leave(pond_write_inherit(c->map, (uint32_t)lock_timeout(c), pond_fetch_load_max(c->o), &c->ticket));
         c->led = 1;
-        if (result == POND_BEGIN_WON) return lead(c, 0);
+        /* Replaced just now: with the mutex of the flight that was carried over, we may be whom the others see at the head of it. */
+        if (result == POND_BEGIN_WON || result == MILLPOND_ERR_REPLACED) return lead(c, 0);
         if (result == POND_BEGIN_LOOK_AGAIN) {
             result = AGAIN;
         } else { /* the shard cannot be had: the next one may try */
@@ -275,6 +304,7 @@ static int fly(struct call *c, int result, int has_value) {
     }
     if (has_value && got != POND_BEGIN_WON) return keep(c, result);
     if (got == MILLPOND_ERR_REENTERED) return leave(got);
+    if (got == POND_BEGIN_JOIN && pond_flight_own(c->map, &c->ticket)) return leave(MILLPOND_ERR_NESTED);
     if (got == POND_BEGIN_JOIN && c->o->flags & MILLPOND_FETCH_NO_WAIT) return leave(MILLPOND_ERR_TIMEOUT);
     if (got != POND_BEGIN_WON && got != POND_BEGIN_JOIN) {
         leave(0);

@@ -32,6 +32,20 @@
  * flight's mutex is waited for with no mutex held, and only tried with the shard's. A leader takes shards' mutexes, and, if its loader
  * fetches, other flights'; two who wait for each other in that way wait until their deadlines.
  *
+ * When another file takes this one's place (resize.c), leaders are inside their loaders, and learn of it when those return:
+ *   K1 the resizer, who holds every mutex, gives each flight that is led or leased a slot in the new file: carried, with its deadline, its
+ *      origin (file, shard and token, which is what the leader knows of it) and the thread with which it ends
+ *   K2 the old file is emptied, so the flights there are revoked. Who waits finds out (V6, or the leader ends or dies), looks in the new
+ *      file, and joins the carried flight. So do newcomers: it is led, and nobody else loads
+ *   K3 whoever changes the key in the new file revokes the carried flight (X2). In the old one nobody can, from K1 on
+ *   K4 the leader may not write in the old file any more, goes on to the new one, takes the shard's mutex, and looks for the slot with its
+ *      origin. None, or revoked: nothing is stored. Else F4 to F6 there, and it wakes who sleeps on the turn
+ *   K5 F7 in the old file, behind that: whoever still stands there finds the value
+ * So a value that was loaded before is stored if the key was not changed before K1, nor after it, in any number of files; that a resizer
+ * which dies behind K1 leaves the slots in a file that nobody will see. A carried flight has no mutex that the kernel would free: that its
+ * thread is dead is found out by who waits, a slice later, from the thread's number and the time of its birth. Where those say nothing
+ * (several PID namespaces, no /proc) it is not carried, and is loaded again: a flight whose end nobody sees is worse than a second load.
+ *
  * In files for several PID namespaces nobody may wait for a robust mutex (gate.c): there every flight is a lease.
  * Sources: leases and the stale-set rule, "Scaling Memcache at Facebook" (NSDI 2013); measured against polling, the kernel's wake-up makes
  * the slowest of 8 waiters 0.5 ms late instead of 100. */
@@ -61,18 +75,19 @@ static uint32_t slot_at(const struct pond_geometry *g, const struct pond_place *
     return at < g->flights_per_shard ? at : at - g->flights_per_shard;
 }
 
+static int is_under_way(uint32_t state) { return state == POND_FLIGHT_LED || state == POND_FLIGHT_LEASED || state == POND_FLIGHT_CARRIED; }
+
 static int is_of(const struct pond_flight *f, const struct pond_place *place) {
-    uint32_t state = pond_load_acquire_32(&f->state);
-    return (state == POND_FLIGHT_LED || state == POND_FLIGHT_LEASED) && pond_load_32(&f->home) == place->home &&
-           pond_load_32(&f->tag) == place->tag;
+    return is_under_way(pond_load_acquire_32(&f->state)) && pond_load_32(&f->home) == place->home && pond_load_32(&f->tag) == place->tag;
 }
 
 /* Does nobody load it any more, as far as can be seen? */
 static int is_given_up(struct pond_map *map, const struct pond_flight *f, uint64_t now_ms) {
     uint64_t deadline = pond_load_64(&f->deadline_ms);
     if (deadline <= now_ms || deadline > now_ms + POND_LOAD_MS_MAX) return 1; /* the latter is damage, or a clock set back */
-    if (pond_load_32(&f->state) == POND_FLIGHT_LED) return !pond_lock_looks_held(&f->mutex);
-    uint32_t holder = pond_load_32(&f->holder);
+    uint32_t state = pond_load_32(&f->state), holder = pond_load_32(&f->holder);
+    if (state == POND_FLIGHT_LED) return !pond_lock_looks_held(&f->mutex);
+    if (state == POND_FLIGHT_CARRIED) return holder != 0 && pond_platform_thread_born(holder) != pond_load_32(&f->holder_claims);
     if (holder == 0 || holder > map->geometry.reader_count) return 0;
     const struct pond_reader *slot = &map->readers[holder - 1];
     return !pond_lock_looks_held(&slot->mutex) || pond_load_32(&slot->claims) != pond_load_32(&f->holder_claims);
@@ -108,11 +123,17 @@ static void wake(struct pond_flight *f) {
     pond_platform_wake(&f->turn);
 }
 
+/* What a slot is given with its flight. */
+struct assignment {
+    uint64_t hash, origin, begun_ms, deadline_ms;
+    uint32_t state, holder, holder_claims;
+};
+
 /* A new flight in a slot that nobody leads. ORDER flight-outcome (writer): the token before what follows overwrites the last flight's
  * outcome. Pairs with (reader) in pond_flight_result(). */
-static void assign(const struct pond_ref *ref, struct pond_flight *f, const struct pond_place *place, int led, uint32_t holder,
-                   uint64_t load_max_ms) {
-    uint64_t now_ms = pond_clock_write(ref->map), token = ref->shard->flight_token + 1;
+static void assign(const struct pond_ref *ref, struct pond_flight *f, const struct assignment *a) {
+    struct pond_place place = pond_place_of(ref->g, a->hash);
+    uint64_t token = ref->shard->flight_token + 1;
     pond_store_64(&ref->shard->flight_token, token);
     POND_CRASHPOINT("flight.drawn");
     pond_store_32(&ref->shard->flights, ref->shard->flights + 1);
@@ -120,14 +141,27 @@ static void assign(const struct pond_ref *ref, struct pond_flight *f, const stru
     pond_store_64(&f->token, token);
     pond_fence_store();
     pond_store_32(&f->outcome, POND_OUTCOME_NONE);
-    pond_store_32(&f->home, place->home);
-    pond_store_32(&f->tag, place->tag);
-    pond_store_64(&f->begun_ms, now_ms);
-    pond_store_64(&f->deadline_ms, now_ms + load_max_ms);
-    pond_store_32(&f->holder, holder);
-    pond_store_32(&f->holder_claims, holder ? pond_load_32(&ref->map->readers[holder - 1].claims) : 0);
+    pond_store_64(&f->hash, a->hash);
+    pond_store_64(&f->origin, a->origin);
+    pond_store_32(&f->home, place.home);
+    pond_store_32(&f->tag, place.tag);
+    pond_store_64(&f->begun_ms, a->begun_ms);
+    pond_store_64(&f->deadline_ms, a->deadline_ms);
+    pond_store_32(&f->holder, a->holder);
+    pond_store_32(&f->holder_claims, a->holder_claims);
     POND_CRASHPOINT("flight.named");
-    pond_store_release_32(&f->state, led ? POND_FLIGHT_LED : POND_FLIGHT_LEASED);
+    pond_store_release_32(&f->state, a->state);
+}
+
+static void begin(const struct pond_ref *ref, struct pond_flight *f, uint64_t hash, int led, uint32_t holder, uint64_t load_max_ms) {
+    uint64_t now_ms = pond_clock_write(ref->map);
+    struct assignment a = {.hash = hash,
+                           .begun_ms = now_ms,
+                           .deadline_ms = now_ms + load_max_ms,
+                           .state = led ? POND_FLIGHT_LED : POND_FLIGHT_LEASED,
+                           .holder = holder,
+                           .holder_claims = holder ? pond_load_32(&ref->map->readers[holder - 1].claims) : 0};
+    assign(ref, f, &a);
     pond_bump_64(&ref->shard->counters.flights, 1);
     POND_CRASHPOINT("flight.begun");
 }
@@ -144,6 +178,7 @@ static int is_usable(const struct pond_ref *ref, struct pond_flight *f, uint64_t
     switch (pond_load_32(&f->state)) {
     case POND_FLIGHT_FREE: return 1;
     case POND_FLIGHT_LEASED:
+    case POND_FLIGHT_CARRIED:
         if (!is_given_up(ref->map, f, now_ms)) return 0;
         break;
     default: /* led, or revoked while it was led or leased: the leader may still hold the mutex */
@@ -175,15 +210,16 @@ static struct pond_flight *find_free(const struct pond_ref *ref, const struct po
     }
 }
 
-enum pond_flight_begun pond_flight_begin(const struct pond_ref *ref, const struct pond_place *place, int led, uint32_t holder,
-                                         uint64_t load_max_ms, struct pond_ticket *ticket) {
+enum pond_flight_begun pond_flight_begin(const struct pond_ref *ref, uint64_t hash, int led, uint32_t holder, uint64_t load_max_ms,
+                                         struct pond_ticket *ticket) {
     struct pond_flight *table = pond_flights_of(ref->map, ref->number);
+    struct pond_place place = pond_place_of(ref->g, hash);
     uint64_t now_ms = pond_clock_write(ref->map);
-    ticket->shard = ref->number;
+    *ticket = (struct pond_ticket){.shard = ref->number};
     for (uint32_t i = 0; i < window_of(ref->g); i++) {
-        ticket->slot = slot_at(ref->g, place, i);
+        ticket->slot = slot_at(ref->g, &place, i);
         struct pond_flight *f = &table[ticket->slot];
-        if (!is_of(f, place)) continue;
+        if (!is_of(f, &place)) continue;
         ticket->token = f->token;
         if (!is_given_up(ref->map, f, now_ms)) {
             pond_bump_64(&ref->shard->counters.flight_waits, 1);
@@ -193,12 +229,12 @@ enum pond_flight_begun pond_flight_begin(const struct pond_ref *ref, const struc
         revoke(ref, f); /* a leader that is only late finds out; a dead one's slot is usable at once */
         POND_CRASHPOINT("flight.taken_over");
     }
-    struct pond_flight *f = find_free(ref, place, led, now_ms);
+    struct pond_flight *f = find_free(ref, &place, led, now_ms);
     if (!f) {
         pond_bump_64(&ref->shard->counters.flights_full, 1);
         return POND_FLIGHT_NO;
     }
-    assign(ref, f, place, led, holder, load_max_ms);
+    begin(ref, f, hash, led, holder, load_max_ms);
     ticket->slot = (uint32_t)(f - table);
     ticket->token = f->token;
     return POND_FLIGHT_WON;
@@ -210,29 +246,42 @@ int pond_flight_inherit(const struct pond_ref *ref, uint64_t load_max_ms, struct
         pond_lock_release(&f->mutex);
         return 0;
     }
-    struct pond_place place = {.home = f->home, .tag = f->tag};
+    uint64_t hash = f->hash;
     int revoked = pond_load_32(&f->state) == POND_FLIGHT_REVOKED;
     make_free(ref, f);
     if (revoked) {
         pond_lock_release(&f->mutex);
         return 0;
     }
-    assign(ref, f, &place, 1, 0, load_max_ms);
+    begin(ref, f, hash, 1, 0, load_max_ms);
     pond_bump_64(&ref->shard->counters.flight_takeovers, 1);
     ticket->token = f->token;
     POND_CRASHPOINT("flight.inherited");
     return 1;
 }
 
-int pond_flight_valid(const struct pond_ref *ref, const struct pond_ticket *ticket) {
+/* K4. */
+static int find_carried(const struct pond_ref *ref, const struct pond_place *place, struct pond_ticket *ticket) {
+    struct pond_flight *table = pond_flights_of(ref->map, ref->number);
+    for (uint32_t i = 0; i < window_of(ref->g); i++) {
+        uint32_t slot = slot_at(ref->g, place, i);
+        if (!is_of(&table[slot], place) || table[slot].origin != ticket->origin) continue;
+        *ticket = (struct pond_ticket){.token = table[slot].token, .shard = ref->number, .slot = slot};
+        POND_CRASHPOINT("flight.found");
+        return 1;
+    }
+    return 0;
+}
+
+int pond_flight_valid(const struct pond_ref *ref, const struct pond_place *place, struct pond_ticket *ticket) {
+    if (POND_UNLIKELY(ticket->origin != 0) && !find_carried(ref, place, ticket)) return 0;
     const struct pond_flight *f = flight_of(ref->map, ticket);
-    uint32_t state = pond_load_32(&f->state);
-    return f->token == ticket->token && (state == POND_FLIGHT_LED || state == POND_FLIGHT_LEASED);
+    return f->token == ticket->token && is_under_way(pond_load_32(&f->state));
 }
 
 void pond_flight_end(const struct pond_ref *ref, const struct pond_ticket *ticket, enum pond_flight_outcome outcome, int said) {
     struct pond_flight *f = flight_of(ref->map, ticket);
-    if (f->token != ticket->token) return; /* it was given up, and the place is another's */
+    if (f->token != ticket->token || ticket->origin != 0) return; /* it was given up, and the place is another's */
     if (pond_load_32(&f->state) == POND_FLIGHT_REVOKED) outcome = POND_OUTCOME_NONE;
     pond_store_32(&f->said, (uint32_t)said);
     pond_store_release_32(&f->outcome, (uint32_t)outcome);
@@ -254,8 +303,7 @@ void pond_flight_revoke(const struct pond_ref *ref, const struct pond_place *pla
 void pond_flight_revoke_all(const struct pond_ref *ref) {
     struct pond_flight *table = pond_flights_of(ref->map, ref->number);
     for (uint32_t i = 0; ref->shard->flights != 0 && i < ref->g->flights_per_shard; i++) {
-        uint32_t state = pond_load_32(&table[i].state);
-        if (state != POND_FLIGHT_LED && state != POND_FLIGHT_LEASED) continue;
+        if (!is_under_way(pond_load_32(&table[i].state))) continue;
         revoke(ref, &table[i]);
         wake(&table[i]);
     }
@@ -271,16 +319,63 @@ void pond_flight_recover(const struct pond_ref *ref) {
 
 /* ---- without the shard's mutex ---- */
 
-void pond_flight_format(struct pond_map *map) {
+void pond_flight_format(struct pond_map *map, int keep_carried) {
+    uint64_t now_ms = pond_clock_read(map);
     for (uint32_t shard = 0; shard < map->geometry.shard_count; shard++) {
         struct pond_ref ref = pond_ref_of(map, shard);
         struct pond_flight *table = pond_flights_of(map, shard);
+        uint32_t kept = 0;
         for (uint32_t i = 0; i < map->geometry.flights_per_shard; i++) {
-            if (table[i].state == POND_FLIGHT_FREE && pond_lock_is_free(&table[i].mutex)) continue;
+            int unlocked = pond_lock_is_free(&table[i].mutex);
+            if (table[i].state == POND_FLIGHT_FREE && unlocked) continue;
+            if (keep_carried && table[i].state == POND_FLIGHT_CARRIED && unlocked && !is_given_up(map, &table[i], now_ms)) {
+                kept++;
+                continue;
+            }
             memset(&table[i], 0, sizeof table[i]);
             pond_lock_init(&table[i].mutex);
         }
-        ref.shard->flights = 0;
+        ref.shard->flights = kept;
+    }
+}
+
+/* ---- from file to file ---- */
+
+uint64_t pond_flight_origin(uint64_t creation, const struct pond_ticket *ticket) {
+    uint64_t words[3] = {creation, ticket->shard, ticket->token}, origin = pond_hash(words, sizeof words, 0);
+    return origin ? origin : 1;
+}
+
+/* The thread with which a flight ends. 0 when it will not be seen elsewhere that it has. */
+static int find_thread(const struct pond_map *map, const struct pond_flight *f, struct assignment *a) {
+    if (f->state == POND_FLIGHT_CARRIED || (f->state == POND_FLIGHT_LEASED && f->holder == 0)) {
+        a->holder = f->holder;
+        a->holder_claims = f->holder_claims;
+        return 1;
+    }
+    if (map->gate || f->holder > map->geometry.reader_count) return 0;
+    a->holder = pond_lock_owner(f->state == POND_FLIGHT_LED ? &f->mutex : &map->readers[f->holder - 1].mutex);
+    a->holder_claims = a->holder ? pond_platform_thread_born(a->holder) : 0;
+    return a->holder_claims != 0;
+}
+
+void pond_flight_carry(struct pond_map *from, struct pond_map *to) {
+    uint64_t creation = pond_map_creation(from), now_ms = pond_clock_read(from);
+    for (uint32_t i = 0; i < from->geometry.shard_count * from->geometry.flights_per_shard; i++) {
+        struct pond_ticket old = {.shard = i / from->geometry.flights_per_shard, .slot = i % from->geometry.flights_per_shard};
+        const struct pond_flight *f = flight_of(from, &old);
+        old.token = f->token;
+        struct assignment a = {.hash = f->hash,
+                               .origin = f->state == POND_FLIGHT_CARRIED ? f->origin : pond_flight_origin(creation, &old),
+                               .begun_ms = f->begun_ms,
+                               .deadline_ms = f->deadline_ms,
+                               .state = POND_FLIGHT_CARRIED};
+        if (!is_under_way(f->state) || is_given_up(from, f, now_ms) || !find_thread(from, f, &a)) continue;
+        struct pond_ref ref = pond_ref_of(to, pond_shard_of(&to->geometry, a.hash));
+        struct pond_place place = pond_place_of(ref.g, a.hash);
+        struct pond_flight *slot = find_free(&ref, &place, 0, now_ms);
+        if (slot) assign(&ref, slot, &a);
+        POND_CRASHPOINT("flight.carried");
     }
 }
 
@@ -298,8 +393,13 @@ int pond_flight_seen(struct pond_map *map, uint32_t shard, const struct pond_pla
 int pond_flight_on(struct pond_map *map, const struct pond_ticket *ticket) {
     const struct pond_flight *f = flight_of(map, ticket);
     uint32_t state = pond_load_acquire_32(&f->state);
-    if (pond_load_64(&f->token) != ticket->token || (state != POND_FLIGHT_LED && state != POND_FLIGHT_LEASED)) return 0;
+    if (pond_load_64(&f->token) != ticket->token || !is_under_way(state)) return 0;
     return !is_given_up(map, f, pond_clock_read(map));
+}
+
+int pond_flight_own(const struct pond_map *map, const struct pond_ticket *ticket) {
+    const struct pond_flight *f = flight_of(map, ticket);
+    return pond_load_32(&f->state) == POND_FLIGHT_CARRIED && pond_load_32(&f->holder) == pond_platform_thread();
 }
 
 static uint32_t slice_ms(uint64_t until_ns, uint32_t most) {

@@ -20,6 +20,7 @@ enum pond_flight_outcome {
 /* A part in a flight: the leader's, or that of somebody who waits. */
 struct pond_ticket {
     uint64_t token;
+    uint64_t origin;      /* 0, or: of a flight that began in another file. Where it is here is still to be found */
     uint32_t shard, slot; /* slot: among the shard's */
 };
 
@@ -41,16 +42,16 @@ static inline struct pond_flight *pond_flights_of(const struct pond_map *map, ui
 
 /* ---- for the holder of the shard's mutex ---- */
 
-/* Begins the flight of a key, or finds the one that there is. led: the calling thread holds the flight's mutex until pond_flight_release();
- * else it is a lease, which ends with the thread that owns the reader slot `holder` - 1 (0: with nobody). */
-enum pond_flight_begun pond_flight_begin(const struct pond_ref *ref, const struct pond_place *place, int led, uint32_t holder,
-                                         uint64_t load_max_ms, struct pond_ticket *ticket);
+/* Begins the flight of a key, by its hash, or finds the one that there is. led: the calling thread holds the flight's mutex until
+ * pond_flight_release(); else it is a lease, which ends with the thread that owns the reader slot `holder` - 1 (0: with nobody). */
+enum pond_flight_begun pond_flight_begin(const struct pond_ref *ref, uint64_t hash, int led, uint32_t holder, uint64_t load_max_ms,
+                                         struct pond_ticket *ticket);
 
 /* Who waited and holds the flight's mutex becomes its leader. 0: the flight is over after all; the mutex is free again. */
 int pond_flight_inherit(const struct pond_ref *ref, uint64_t load_max_ms, struct pond_ticket *ticket);
 
-/* May what this ticket's holder loaded be stored? */
-int pond_flight_valid(const struct pond_ref *ref, const struct pond_ticket *ticket);
+/* May what this ticket's holder loaded be stored? A flight that began in another file is found first (K4): the ticket is then of here. */
+int pond_flight_valid(const struct pond_ref *ref, const struct pond_place *place, struct pond_ticket *ticket);
 
 /* Ends a flight, if it is still the ticket's. Before the key is changed; afterwards `outcome` may be told anew. */
 void pond_flight_end(const struct pond_ref *ref, const struct pond_ticket *ticket, enum pond_flight_outcome outcome, int said);
@@ -68,14 +69,23 @@ void pond_flight_recover(const struct pond_ref *ref);
 
 /* ---- for anybody ---- */
 
-/* No flights: a new file, or one that nobody else uses. */
-void pond_flight_format(struct pond_map *map);
+/* No flights: a new file, or one that nobody else uses. keep_carried: but those whose leaders live, in a file that this one replaced. */
+void pond_flight_format(struct pond_map *map, int keep_carried);
+
+/* K1: what is led or leased in `from`, of which the caller holds every mutex, goes on in `to`, which nobody knows yet. */
+void pond_flight_carry(struct pond_map *from, struct pond_map *to);
+
+/* What the flight of a ticket is known by in the files that replace this one. */
+uint64_t pond_flight_origin(uint64_t creation, const struct pond_ticket *ticket);
 
 /* Does somebody seem to load this key? */
 int pond_flight_seen(struct pond_map *map, uint32_t shard, const struct pond_place *place);
 
 /* Is the ticket's flight still under way? */
 int pond_flight_on(struct pond_map *map, const struct pond_ticket *ticket);
+
+/* Is it a carried flight that ends with the calling thread? Who waited for it would wait for itself. */
+int pond_flight_own(const struct pond_map *map, const struct pond_ticket *ticket);
 
 /* Waits for the end of a flight, up to a moment of pond_platform_monotonic_ns(). may_inherit: the caller will lead if the leader is gone.
  */

@@ -168,22 +168,28 @@ static_assert(offsetof(struct pond_reader, hits) % 64 == 0, "counters on their o
 
 enum pond_flight_state {
     POND_FLIGHT_FREE = 0,
-    POND_FLIGHT_LED = 1,    /* by the thread that holds the mutex */
-    POND_FLIGHT_LEASED = 2, /* by whoever has the token; the mutex is free */
-    POND_FLIGHT_REVOKED = 3 /* led or leased still, but what it loads is out of date: for newcomers it is not there */
+    POND_FLIGHT_LED = 1,     /* by the thread that holds the mutex */
+    POND_FLIGHT_LEASED = 2,  /* by whoever has the token; the mutex is free */
+    POND_FLIGHT_REVOKED = 3, /* led or leased still, but what it loads is out of date: for newcomers it is not there */
+    POND_FLIGHT_CARRIED = 4  /* begun in a file that this one has replaced, and led or leased there still; the mutex is free */
 };
 
 struct pond_flight {
-    pthread_mutex_t mutex; /* robust: held by the thread that leads */
-    char pad[64 - sizeof(pthread_mutex_t)];
+    union {
+        pthread_mutex_t mutex; /* robust: held by the thread that leads */
+        char room[48];
+    };
+    uint64_t hash;   /* of the key */
+    uint64_t origin; /* of a carried flight: what its leader knows it by (pond_flight_origin); else 0 */
     uint32_t state;
     uint32_t turn;          /* raised when the flight ends or is revoked: sleepers wait on it (futex) */
     uint32_t home, tag;     /* of the key (struct pond_place) */
     uint64_t token;         /* of this flight, or of the last one; a shard never gives one twice */
     uint64_t deadline_ms;   /* by the file's clock: given up by the others then */
     uint64_t begun_ms;      /* by the file's clock */
-    uint32_t holder;        /* of a lease: reader slot + 1 of the thread with which it ends; 0: it ends at the deadline alone */
-    uint32_t holder_claims; /* ... and how many owners that slot had had */
+    uint32_t holder;        /* of a lease: reader slot + 1 of the thread with which it ends; carried: number of that thread; 0: it ends at
+                             * the deadline alone */
+    uint32_t holder_claims; /* ... and how many owners that slot had had; carried: when that thread was born */
     uint32_t outcome;       /* of the last flight, for those who waited: enum pond_flight_outcome in flight.h */
     uint32_t said;          /* ... what its loader returned */
     uint32_t sleepers;      /* 1: somebody may be waiting on `turn` */

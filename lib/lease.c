@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Leases: flights that no thread holds a mutex for (flight.c). A lease names its flight by the token; whatever else stands in it is
- * checked, as it may come from anywhere. */
+/* Leases: flights that no thread holds a mutex for (flight.c). A lease names its flight by file, shard and token; whatever else stands in
+ * it is checked, as it may come from anywhere. That of a file which another one has replaced is looked for by its origin there (K4). */
 
 #include "fetch.h"
 
@@ -13,22 +13,25 @@
 
 #define ROUNDS_MAX 1000u
 
-static uint64_t creation_of(const struct pond_map *map) { return ((const struct pond_identity *)(const void *)map->base)->creation; }
-
-/* The flight that a lease names in this mapping. 0 when it names none. */
+/* The flight that a lease names in this mapping. 0 when it names none, for all that can be seen without the shard's mutex. */
 static int ticket_of(const struct pond_map *map, const struct millpond_lease *lease, struct pond_ticket *ticket) {
-    if (lease->creation != creation_of(map) || lease->shard >= map->geometry.shard_count || lease->slot >= map->geometry.flights_per_shard)
-        return 0;
-    *ticket = (struct pond_ticket){lease->token, lease->shard, lease->slot};
-    return 1;
+    *ticket = (struct pond_ticket){.token = lease->token, .shard = lease->shard, .slot = lease->slot};
+    if (lease->creation != pond_map_creation(map)) {
+        ticket->origin = pond_flight_origin(lease->creation, ticket);
+        return 1;
+    }
+    return lease->shard < map->geometry.shard_count && lease->slot < map->geometry.flights_per_shard;
 }
+
+/* Of which key a lease is, in any file. */
+static uint32_t mark_of(const struct pond_key *key) { return (uint32_t)pond_hash(key->bytes, key->count, 0); }
 
 static void fill_in(struct pond_map *map, const struct pond_key *key, const struct pond_ticket *ticket, int begun,
                     struct millpond_lease *lease) {
     lease->state = begun == POND_BEGIN_WON ? MILLPOND_LEASE_WON : begun == POND_BEGIN_JOIN ? MILLPOND_LEASE_BUSY : MILLPOND_LEASE_ALONE;
     lease->shard = pond_shard_of(&map->geometry, key->hash);
-    lease->tag = pond_place_of(&map->geometry, key->hash).tag;
-    lease->creation = creation_of(map);
+    lease->tag = mark_of(key);
+    lease->creation = pond_map_creation(map);
     if (begun == POND_BEGIN_NO_PLACE) return;
     lease->slot = ticket->slot;
     lease->token = ticket->token;
@@ -83,38 +86,47 @@ struct ending {
     int abandoned;
 };
 
-static int end_lease(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *k, const struct millpond_lease *lease,
-                     const struct ending *e, const struct millpond_fetch *o) {
-    struct pond_ticket ticket;
-    if (!ticket_of(map, lease, &ticket)) return MILLPOND_CHANGED; /* of another file, or one that took this one's place */
-    if (e->abandoned) return pond_write_fill_end(map, timeout_ms, k, &ticket, e->said ? POND_OUTCOME_FAILED : POND_OUTCOME_NONE, e->said);
+static int end_flight(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *k, const struct millpond_lease *lease,
+                      struct pond_ticket *ticket, const struct ending *e, const struct millpond_fetch *o) {
+    if (e->abandoned) return pond_write_fill_end(map, timeout_ms, k, ticket, e->said ? POND_OUTCOME_FAILED : POND_OUTCOME_NONE, e->said);
     int nothing = e->said == MILLPOND_MISS;
-    if (nothing && o->negative_ttl_ms == 0) return pond_write_fill_end(map, timeout_ms, k, &ticket, POND_OUTCOME_NOTHING, 0);
+    if (nothing && o->negative_ttl_ms == 0) return pond_write_fill_end(map, timeout_ms, k, ticket, POND_OUTCOME_NOTHING, 0);
     uint64_t now_ms = pond_clock_read(map);
-    struct pond_fill fill = {&ticket, now_ms > lease->begun_ms ? now_ms - lease->begun_ms : 0, nothing};
+    struct pond_fill fill = {ticket, now_ms > lease->begun_ms ? now_ms - lease->begun_ms : 0, nothing};
     struct millpond_set set = {.ttl_ms = nothing ? o->negative_ttl_ms : o->ttl_ms, .grace_ms = nothing ? 0 : o->grace_ms};
     int result = pond_write_fill(map, timeout_ms, k, e->value, e->value_bytes, &set, &fill);
-    if (result < 0 && result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED)
-        pond_write_fill_end(map, timeout_ms, k, &ticket, POND_OUTCOME_UNSTORABLE, 0);
-    return result == MILLPOND_ERR_REPLACED ? MILLPOND_CHANGED : result; /* by a resize: as above */
+    if (result < 0 && result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED && result != MILLPOND_ERR_REPLACED)
+        pond_write_fill_end(map, timeout_ms, k, ticket, POND_OUTCOME_UNSTORABLE, 0);
+    return result;
+}
+
+/* In the file that the handle has. */
+static int end_here(struct millpond *pond, const struct millpond_lease *lease, const void *key, size_t key_bytes, const struct ending *e,
+                    const struct millpond_fetch *o) {
+    struct pond_ticket ticket;
+    struct pond_key k;
+    struct pond_map *map = enter(pond);
+    if (!key_of(map, key, key_bytes, &k) || lease->tag != mark_of(&k)) return leave(MILLPOND_ERR_ARGUMENT);
+    if (lease->state == MILLPOND_LEASE_ALONE || !ticket_of(map, lease, &ticket)) return leave(MILLPOND_CHANGED);
+    int result = end_flight(map, pond->lock_timeout_ms, &k, lease, &ticket, e, o);
+    int over = result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED && result != MILLPOND_ERR_REPLACED;
+    if (over && ticket.origin == 0) pond_flight_release(map, &ticket, 0);
+    return leave(result);
 }
 
 static int end(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, const struct ending *e,
                const struct millpond_fetch *options) {
     const struct millpond_fetch *o = options ? options : &pond_fetch_defaults;
-    struct pond_key k;
-    struct pond_map *map = enter(pond);
-    if (!lease || (!e->value && e->value_bytes) || pond_fetch_options_wrong(o) || !key_of(map, key, key_bytes, &k) ||
-        (lease->state != MILLPOND_LEASE_WON && lease->state != MILLPOND_LEASE_ALONE) ||
-        lease->tag != pond_place_of(&map->geometry, k.hash).tag)
-        return leave(MILLPOND_ERR_ARGUMENT);
-    int result = lease->state == MILLPOND_LEASE_ALONE ? MILLPOND_CHANGED : end_lease(map, pond->lock_timeout_ms, &k, lease, e, o);
-    if (result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED) {
-        struct pond_ticket ticket;
-        if (lease->state == MILLPOND_LEASE_WON && ticket_of(map, lease, &ticket)) pond_flight_release(map, &ticket, 0);
+    if (!lease || (!e->value && e->value_bytes) || pond_fetch_options_wrong(o) ||
+        (lease->state != MILLPOND_LEASE_WON && lease->state != MILLPOND_LEASE_ALONE))
+        return MILLPOND_ERR_ARGUMENT;
+    int result;
+    do result = end_here(pond, lease, key, key_bytes, e, o);
+    while (pond_follow_refused(pond, result));
+    if (result == MILLPOND_ERR_REPLACED) result = MILLPOND_CHANGED; /* by a file that this process may not open */
+    if (result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED && result != MILLPOND_ERR_ARGUMENT)
         lease->state = MILLPOND_LEASE_NONE;
-    }
-    return leave(result);
+    return result;
 }
 
 int millpond_lease_fill(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes, const void *value,
@@ -138,7 +150,7 @@ int millpond_lease_wait(struct millpond *pond, const struct millpond_lease *leas
     struct pond_ticket ticket;
     if (!lease || lease->state != MILLPOND_LEASE_BUSY) return MILLPOND_ERR_ARGUMENT;
     struct pond_map *map = enter(pond);
-    if (!ticket_of(map, lease, &ticket)) return leave(MILLPOND_OK);
+    if (!ticket_of(map, lease, &ticket) || ticket.origin != 0) return leave(MILLPOND_OK); /* of another file: look there */
     pond_map_hold(map);
     leave(0);
     int told = 0, result = MILLPOND_OK;

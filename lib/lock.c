@@ -52,11 +52,13 @@ int pond_lock_is_free(const pthread_mutex_t *mutex) {
     return memcmp(&fresh, mutex, sizeof fresh) == 0;
 }
 
-int pond_lock_looks_held(const pthread_mutex_t *mutex) {
+uint32_t pond_lock_owner(const pthread_mutex_t *mutex) {
     uint32_t word =
         pond_load_32((const uint32_t *)(const void *)mutex); /* glibc's lock word is first; layout.h refuses other libraries' files */
-    return (word & FUTEX_TID_MASK) != 0 && !(word & FUTEX_OWNER_DIED);
+    return word & FUTEX_OWNER_DIED ? 0 : word & FUTEX_TID_MASK;
 }
+
+int pond_lock_looks_held(const pthread_mutex_t *mutex) { return pond_lock_owner(mutex) != 0; }
 
 static enum pond_lock_result result_of(int failed) {
     switch (failed) {

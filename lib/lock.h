@@ -23,6 +23,8 @@ int pond_lock_is_free(const pthread_mutex_t *mutex);
 /* Does a living thread hold it, as far as its word says? Touches nothing: also the thread that only tries a mutex tells the kernel about
  * it. */
 int pond_lock_looks_held(const pthread_mutex_t *mutex);
+/* The number of the thread that holds it, as its word says; 0 when none does. */
+uint32_t pond_lock_owner(const pthread_mutex_t *mutex);
 
 /* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. Plain mutexes of one process
  * may be waited for with it too. */

@@ -313,7 +313,7 @@ int pond_map_open_locked(const char *path, const struct millpond_options *option
 static int open_anonymous(const char *name, const struct millpond_options *options, const struct pond_map_hooks *hooks,
                           struct pond_map **out, char *errmsg) {
     struct pond_new fresh;
-    int result = pond_create_make(name, options, hooks, &fresh, errmsg);
+    int result = pond_create_make(name, options, NULL, hooks, &fresh, errmsg);
     if (result != MILLPOND_OK) return result;
     int fd, failed = pond_platform_seal(fresh.file.fd);
     if (!failed) failed = pond_platform_reopen(fresh.file.fd, &fd);

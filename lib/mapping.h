@@ -85,6 +85,10 @@ void pond_own_close(struct pond_own_fd *own);
 static inline unsigned char *pond_shard_base(const struct pond_map *map, uint32_t shard) {
     return map->base + map->geometry.shards_off + (uint64_t)shard * map->geometry.shard_bytes;
 }
+/* What tells this file from any other. */
+static inline uint64_t pond_map_creation(const struct pond_map *map) {
+    return ((const struct pond_identity *)(const void *)map->base)->creation;
+}
 static inline uint32_t pond_shard_of(const struct pond_geometry *g, uint64_t hash) {
     return g->shard_count == 1 ? 0 : (uint32_t)(hash >> g->shard_shift);
 }

@@ -8,8 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <libgen.h>
+#include <linux/futex.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +77,24 @@ int pond_platform_boot_id(char id[40]) {
     int failed = got < 0 ? errno : got < 36 ? EIO : 0;
     close(fd);
     return failed;
+}
+
+uint32_t pond_platform_thread(void) { return (uint32_t)syscall(SYS_gettid); }
+
+/* Fields 3 (state) and 22 (start, in ticks since the boot) of /proc/N/stat, behind a name that may contain anything. */
+uint32_t pond_platform_thread_born(uint32_t thread) {
+    char path[32], text[512];
+    snprintf(path, sizeof path, "/proc/%u/stat", (unsigned)thread);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return 0;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = 0;
+    const char *at = strrchr(text, ')');
+    if (!at || at[1] != ' ' || at[2] == 'Z' || at[2] == 'X') return 0;
+    for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
+    uint32_t born = at ? (uint32_t)strtoull(at, NULL, 10) : 0;
+    return at && born == 0 ? 1 : born;
 }
 
 uint64_t pond_platform_pid_namespace(void) {

@@ -19,6 +19,10 @@ void pond_platform_wake(uint32_t *word);
 int pond_platform_random(void *bytes, size_t n);
 /* The id of this boot of the machine, as text. */
 int pond_platform_boot_id(char id[40]);
+/* The number of the calling thread, which no other one has in its PID namespace. */
+uint32_t pond_platform_thread(void);
+/* When a thread of any process was born, in some unit, never 0; 0: there is no such thread any more, or the system does not tell. */
+uint32_t pond_platform_thread_born(uint32_t thread);
 /* The inode of the PID namespace of this process; 0 when the system does not tell. */
 uint64_t pond_platform_pid_namespace(void);
 

@@ -87,7 +87,7 @@ static void make_locks(struct pond_map *map) {
         pond_lock_init(&ref.shard->mutex);
         ref.shard->views = 0;
     }
-    pond_flight_format(map);
+    pond_flight_format(map, 0);
     POND_CRASHPOINT("locks.made");
 }
 
@@ -105,7 +105,7 @@ void pond_recover_alone(struct pond_map *map) {
         pond_recover_shard(&ref);
         pond_lock_init(&ref.shard->mutex); /* last: until then the next opener repairs again */
     }
-    pond_flight_format(map);
+    pond_flight_format(map, 1);
 }
 
 void pond_recover_locks(struct pond_map *map) {

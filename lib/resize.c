@@ -4,7 +4,7 @@
  *   Z1 a file lock on byte 3 of the old file: one resizer at a time
  *   Z2 the new file is made beside it without a name, as at creation: allocated and zeroed while everybody goes on (create.c)
  *   Z3 all mutexes of the old file, in order: from here on writers wait
- *   Z4 its clock and what lives are copied (copy.c); new.replaced = COMING
+ *   Z4 its clock, what lives, and who loads what (K1 in flight.c) are copied (copy.c); new.replaced = COMING
  *   Z5 old.successor names it; it is linked to the name that follows from that
  *   H1 old.replaced = REPLACED: the moment at which it happens. Before, a death leaves the old file in use (and, behind Z5, a name that the
  *      next resizer removes). Behind, whoever comes next does H2 to H4
@@ -137,7 +137,7 @@ static int make(struct resize *r, uint64_t size_bytes) {
     struct millpond_options options;
     if (size_bytes == 0) return pond_error_say(MILLPOND_ERR_ARGUMENT, r->errmsg, r->path, "the size is 0; give one from 64 KiB to 4 TiB");
     choose(r, size_bytes, &options);
-    int result = pond_create_make(r->path, &options, r->hooks, &r->fresh, r->errmsg);
+    int result = pond_create_make(r->path, &options, r->map, r->hooks, &r->fresh, r->errmsg);
     if (result != MILLPOND_OK) return result;
     int failed = pond_platform_give(r->fresh.file.fd, &r->info);
     if (failed) {

@@ -30,7 +30,7 @@ int pond_txn_begin(struct pond_map *map, struct millpond *pond, struct millpond_
     struct millpond_txn *txn = malloc(sizeof *txn);
     if (!txn) return MILLPOND_ERR_NO_MEMORY;
     txn->pond = pond;
-    txn->hash_seed = map->geometry.hash_seed;
+    txn->creation = pond_map_creation(map);
     txn->fork = pond_reader_fork();
     txn->items = txn->first;
     txn->count = txn->used = 0;
@@ -76,7 +76,7 @@ static void *take(struct millpond_txn *txn, size_t bytes) {
 static int usable(const struct pond_map *map, const struct millpond_txn *txn) {
     if (pond_write_inside()) return MILLPOND_ERR_REENTERED;
     if (txn->fork != pond_reader_fork()) return MILLPOND_ERR_ARGUMENT;
-    return txn->hash_seed == map->geometry.hash_seed ? MILLPOND_OK : MILLPOND_CHANGED;
+    return txn->creation == pond_map_creation(map) ? MILLPOND_OK : MILLPOND_CHANGED;
 }
 
 static struct pond_txn_item *find(const struct millpond_txn *txn, const struct pond_key *key) {

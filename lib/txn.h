@@ -43,8 +43,8 @@ struct pond_txn_block {
 
 struct millpond_txn {
     struct millpond *pond;
-    uint64_t hash_seed; /* of the file: another one may take its place under the handle */
-    uint64_t fork;      /* which life of the process began it */
+    uint64_t creation; /* of the file: another one may take its place under the handle */
+    uint64_t fork;     /* which life of the process began it */
     struct pond_txn_item *items;
     uint32_t count, room;
     int changed; /* it has seen two versions of a key: it cannot be committed */

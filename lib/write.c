@@ -129,8 +129,8 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
 }
 
 /* For whom a value is stored that was loaded: not if its flight is over or revoked. */
-static int fill_may(const struct pond_ref *ref, const struct pond_fill *fill) {
-    int valid = pond_flight_valid(ref, fill->ticket);
+static int fill_may(const struct pond_ref *ref, const struct pond_place *place, const struct pond_fill *fill) {
+    int valid = pond_flight_valid(ref, place, fill->ticket);
     pond_flight_end(ref, fill->ticket, fill->negative ? POND_OUTCOME_NOTHING : POND_OUTCOME_STORED, 0);
     return valid;
 }
@@ -156,7 +156,7 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     if (large || new_keys < NEW_KEYS_MAX) prefetch_old(&ref, &place);
     int result = pond_write_enter_at(&ref, timeout_ms);
     if (result != MILLPOND_OK) return result;
-    if (fill && !fill_may(&ref, fill)) {
+    if (fill && !fill_may(&ref, &place, fill)) {
         pond_write_leave(&ref);
         return MILLPOND_CHANGED;
     }
@@ -187,14 +187,14 @@ __attribute__((noinline)) int pond_write_fill(struct pond_map *map, uint32_t tim
     return set(map, timeout_ms, key, value, value_bytes, o, fill);
 }
 
-int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const struct pond_ticket *ticket,
+int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, struct pond_ticket *ticket,
                         enum pond_flight_outcome outcome, int said) {
     struct pond_place place = pond_place_of(&map->geometry, key->hash);
     struct pond_ref ref;
     struct pond_old old;
-    int result = pond_write_enter(map, ticket->shard, timeout_ms, &ref);
+    int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
-    int valid = pond_flight_valid(&ref, ticket);
+    int valid = pond_flight_valid(&ref, &place, ticket);
     pond_flight_end(&ref, ticket, outcome, said);
     if (valid && outcome == POND_OUTCOME_NOTHING) {
         pond_publish_find(&ref, &place, key, &old);
@@ -218,7 +218,7 @@ int pond_write_begin(struct pond_map *map, uint32_t timeout_ms, const struct pon
     if (version != begin->seen && (old.alive || (old.found && !pond_entry_over(&old.d, pond_clock_write(map)))))
         result = POND_BEGIN_LOOK_AGAIN;
     else
-        switch (pond_flight_begin(&ref, &place, begin->led, begin->holder, begin->load_max_ms, ticket)) {
+        switch (pond_flight_begin(&ref, key->hash, begin->led, begin->holder, begin->load_max_ms, ticket)) {
         case POND_FLIGHT_WON: result = POND_BEGIN_WON; break;
         case POND_FLIGHT_JOIN: result = POND_BEGIN_JOIN; break;
         default: result = POND_BEGIN_NO_PLACE;

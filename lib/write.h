@@ -14,7 +14,7 @@ int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_
 /* ---- what was loaded, and who loads it ---- */
 
 struct pond_fill {
-    const struct pond_ticket *ticket;
+    struct pond_ticket *ticket;
     uint64_t cost_ms; /* how long it took */
     int negative;     /* o->ttl_ms: how long it is known that there is no such thing */
 };
@@ -23,7 +23,7 @@ struct pond_fill {
 int pond_write_fill(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value, size_t value_bytes,
                     struct millpond_set *options, const struct pond_fill *fill);
 /* Ends it with nothing to store; POND_OUTCOME_NOTHING: an older value leaves. MILLPOND_OK or CHANGED. */
-int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const struct pond_ticket *ticket,
+int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, struct pond_ticket *ticket,
                         enum pond_flight_outcome outcome, int said);
 
 struct pond_begin {

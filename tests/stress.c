@@ -156,13 +156,55 @@ static void delete_one(struct worker *w, size_t number, const char *key) {
     w->counts.busy += result == MILLPOND_ERR_BUSY;
 }
 
+/* A value that a loader makes. It may be stored at any moment until the fetch has returned, or never. */
+struct loading {
+    struct worker *w;
+    size_t number;
+    struct oracle_change change;
+    bool loaded;
+};
+
+static int load_value(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
+    struct loading *l = arg;
+    struct worker *w = l->w;
+    (void)key, (void)key_bytes;
+    l->loaded = true;
+    l->change = oracle_set_begins(w->plan->oracle, l->number);
+    support_sleep_us((unsigned)support_below(&w->random, w->plan->load_us + 1));
+    load->value = w->buf;
+    load->value_bytes = support_log_size(&w->random, w->plan->value_bytes_min, w->plan->value_bytes_max);
+    support_value_write(w->buf, load->value_bytes, l->number, l->change.sequence);
+    return MILLPOND_OK;
+}
+
+static void fetch_one(struct worker *w, size_t number, const char *key) {
+    size_t bytes = 0;
+    struct loading l = {.w = w, .number = number};
+    struct millpond_fetched how;
+    struct oracle_get get = oracle_get_begins(w->plan->oracle, number);
+    int result = millpond_fetch(w->pond, key, SUPPORT_KEY_BYTES, load_value, &l, NULL, w->buf + w->buf_bytes, w->buf_bytes, &bytes, &how);
+    w->counts.busy += result == MILLPOND_ERR_TIMEOUT;
+    if (l.loaded) {
+        oracle_set_ends(w->plan->oracle, number, l.change, how.how == MILLPOND_HOW_LOADED);
+        REQUIRE(result == MILLPOND_OK && how.how != MILLPOND_HOW_HIT, "%s: a fetch that loaded answers %d (%u)", w->plan->name, result,
+                how.how);
+        w->counts.loads++;
+        w->counts.dropped += how.how == MILLPOND_HOW_ALONE;
+    } else if (result != MILLPOND_ERR_TIMEOUT) {
+        REQUIRE(result == MILLPOND_OK, "%s: a fetch answers %d (%s)", w->plan->name, result, millpond_strerror(result));
+        judge(w, "fetch", number, get, result, w->buf + w->buf_bytes, bytes);
+    }
+}
+
 static void step(struct worker *w) {
     uint64_t dice = support_below(&w->random, 100);
     size_t number = support_zipf_next(&w->zipf, &w->random);
     char key[SUPPORT_KEY_BYTES + 1];
     support_key(key, number);
     if (dice < w->plan->reads_percent) {
-        if (dice % 16 == 0)
+        if (dice < w->plan->reads_percent * w->plan->fetches_percent / 100)
+            fetch_one(w, number, key);
+        else if (dice % 16 == 0)
             read_many(w);
         else
             read_one(w, number, key);
@@ -249,7 +291,7 @@ unsigned stress_processes(const struct stress_plan *plan, struct millpond *pond,
 }
 
 void stress_finish(const struct stress_plan *plan, const char *path) {
-    struct stress_counts sum = {0, 0, 0, 0, 0, 0};
+    struct stress_counts sum = {0};
     for (unsigned i = 0; i < STRESS_WORKERS_MAX; i++) {
         sum.reads += plan->counts[i].reads;
         sum.hits += plan->counts[i].hits;
@@ -257,11 +299,16 @@ void stress_finish(const struct stress_plan *plan, const char *path) {
         sum.sets += plan->counts[i].sets;
         sum.deletes += plan->counts[i].deletes;
         sum.busy += plan->counts[i].busy;
+        sum.loads += plan->counts[i].loads;
+        sum.dropped += plan->counts[i].dropped;
     }
     printf("%s: %llu reads verified (%llu hits, %llu misses), %llu sets, %llu deletes, %llu busy; %llu answers judged, %llu not\n",
            plan->name, (unsigned long long)sum.reads, (unsigned long long)sum.hits, (unsigned long long)sum.misses,
            (unsigned long long)sum.sets, (unsigned long long)sum.deletes, (unsigned long long)sum.busy,
            (unsigned long long)plan->oracle->judged, (unsigned long long)plan->oracle->unknown);
+    if (plan->fetches_percent)
+        printf("%s: %llu loads, %llu of them not stored\n", plan->name, (unsigned long long)sum.loads, (unsigned long long)sum.dropped);
+    REQUIRE(!plan->fetches_percent || sum.loads > sum.dropped, "%s: nothing was loaded and stored", plan->name);
     REQUIRE(sum.hits > 50 && sum.sets > 50, "%s: too little was done to mean anything", plan->name);
     REQUIRE(sum.hits * 10 > sum.reads, "%s: fewer than a tenth of the reads hit", plan->name);
     REQUIRE(plan->oracle->unknown * 20 <= plan->oracle->judged, "%s: too many answers could not be judged", plan->name);

@@ -26,6 +26,7 @@
 
 struct stress_counts {
     uint64_t reads, hits, misses, sets, deletes, busy;
+    uint64_t loads, dropped; /* by a fetch; of these, not stored */
 };
 
 struct stress_plan {
@@ -33,6 +34,8 @@ struct stress_plan {
     struct oracle *oracle;
     size_t value_bytes_min, value_bytes_max;
     unsigned reads_percent, deletes_percent; /* the rest are sets of one kind or another */
+    unsigned fetches_percent;                /* of the reads: they load what they miss */
+    unsigned load_us;                        /* how long that takes at the most */
     bool evicts;                             /* a miss needs no delete to explain it */
     double seconds;
     struct support_random seed;

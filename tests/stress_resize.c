@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Processes that read and write the same keys, every answer judged, while others make the pond larger and smaller again and again: one
  * resizer of three is killed at a random moment, and a worker is stopped during whole resizes. Nothing is evicted, whatever the size, so
- * every miss has to be explained by a delete. Half of the workers use a handle from before the fork. */
+ * every miss has to be explained by a delete. Half of the workers use a handle from before the fork. What a fetch has missed it loads,
+ * slowly, so that files are replaced while somebody loads. */
 
 #include "stress.h"
 
@@ -16,8 +17,12 @@
 #define THREADS   2
 #define BUSY      75 /* what a resizer ends with that could not have the locks */
 
-static struct stress_plan plan = {
-    .value_bytes_min = SUPPORT_VALUE_BYTES_MIN, .value_bytes_max = 4096, .reads_percent = 60, .deletes_percent = 5};
+static struct stress_plan plan = {.value_bytes_min = SUPPORT_VALUE_BYTES_MIN,
+                                  .value_bytes_max = 4096,
+                                  .reads_percent = 60,
+                                  .deletes_percent = 5,
+                                  .fetches_percent = 15,
+                                  .load_us = 20000};
 static const char *path;
 static struct millpond *inherited;
 
@@ -29,13 +34,16 @@ static int work(void *arg) {
     return 0;
 }
 
-/* A worker that is stopped may hold a lock: whoever resizes then does not wait for long. */
+/* A worker that is stopped may hold a lock, also that of openers: whoever resizes then does not wait for long. */
 static int resize(void *arg) {
     char errmsg[MILLPOND_ERRMSG_BYTES] = "";
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
     options.lock_timeout_ms = 500;
-    struct millpond *pond = support_open(path, &options);
-    int result = millpond_resize(pond, *(uint64_t *)arg, errmsg);
+    struct millpond *pond;
+    int result = millpond_open(&pond, path, &options, errmsg);
+    if (result == MILLPOND_ERR_BUSY) _exit(BUSY);
+    REQUIRE(result == MILLPOND_OK, "open: %d: %s", result, errmsg);
+    result = millpond_resize(pond, *(uint64_t *)arg, errmsg);
     if (result == MILLPOND_ERR_BUSY) _exit(BUSY);
     REQUIRE(result == MILLPOND_OK, "resize: %d: %s", result, errmsg);
     millpond_close(pond);

@@ -80,16 +80,29 @@ void ledger_set_grace(struct ledger *ledger, struct millpond *pond, uint32_t key
     done(record);
 }
 
+struct giving {
+    uint32_t bytes;
+    void (*first)(void *arg);
+    void *arg;
+};
+
 static int give_buffer(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
-    const uint32_t *bytes = arg;
+    const struct giving *giving = arg;
     (void)key, (void)key_bytes;
-    if (*bytes == 0) return MILLPOND_MISS;
+    if (giving->first) giving->first(giving->arg);
+    if (giving->bytes == 0) return MILLPOND_MISS;
     load->value = buffer;
-    load->value_bytes = *bytes;
+    load->value_bytes = giving->bytes;
     return MILLPOND_OK;
 }
 
 void ledger_fetch(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms) {
+    ledger_fetch_behind(ledger, pond, key, bytes, ttl_ms, NULL, NULL);
+}
+
+void ledger_fetch_behind(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms,
+                         void (*first)(void *arg), void *arg) {
+    struct giving giving = {bytes, first, arg};
     static unsigned char copy[LEDGER_VALUE_MAX];
     char text[512];
     size_t copied = 0;
@@ -97,7 +110,7 @@ void ledger_fetch(struct ledger *ledger, struct millpond *pond, uint32_t key, ui
     struct millpond_fetched how;
     ledger_spell(ledger, key, text);
     struct record *record = begin(ledger, key, fresh_value(ledger, key, bytes, ttl_ms));
-    int result = millpond_fetch(pond, text, record->key_bytes, give_buffer, &bytes, &options, copy, sizeof copy, &copied, &how);
+    int result = millpond_fetch(pond, text, record->key_bytes, give_buffer, &giving, &options, copy, sizeof copy, &copied, &how);
     CHECK(result == MILLPOND_OK && how.how == MILLPOND_HOW_LOADED, "fetching key %u: %s (%u)", key, millpond_strerror(result), how.how);
     CHECK(copied == bytes && memcmp(copy, buffer, bytes) == 0, "fetching key %u gave another value", key);
     done(record);
@@ -105,7 +118,7 @@ void ledger_fetch(struct ledger *ledger, struct millpond *pond, uint32_t key, ui
 
 void ledger_fetch_nothing(struct ledger *ledger, struct millpond *pond, uint32_t key, uint64_t negative_ttl_ms) {
     char text[512];
-    uint32_t nothing = 0;
+    struct giving nothing = {.bytes = 0};
     struct millpond_fetch options = {.negative_ttl_ms = negative_ttl_ms, .flags = MILLPOND_FETCH_FRESH};
     ledger_spell(ledger, key, text);
     if (negative_ttl_ms) ledger->lingering = 1;

@@ -73,6 +73,9 @@ void ledger_txn(struct ledger *ledger, struct millpond *pond, const struct ledge
 void ledger_set_grace(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms, uint64_t grace_ms);
 /* A fetch of an absent key, whose loader finds a value; or finds that there is none, which is remembered for so long. */
 void ledger_fetch(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms);
+/* The same; the loader does something else first. */
+void ledger_fetch_behind(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms,
+                         void (*first)(void *arg), void *arg);
 void ledger_fetch_nothing(struct ledger *ledger, struct millpond *pond, uint32_t key, uint64_t negative_ttl_ms);
 /* A new key with a value of so many bytes. */
 uint32_t ledger_add(struct ledger *ledger, struct millpond *pond, uint32_t bytes);

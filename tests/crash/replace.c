@@ -24,7 +24,10 @@ static struct {
     unsigned name, finisher_name; /* where the resizer dies, and who finishes: UINT_MAX nowhere */
     uint32_t nth, finisher_nth;
     unsigned kills;
+    bool loads; /* the resizer does it inside a loader, so that its flight goes along */
 } r;
+
+#define LOADED_KEY 3u /* absent */
 
 static int prepare(void *arg) {
     (void)arg;
@@ -38,7 +41,7 @@ static int prepare(void *arg) {
     for (uint32_t i = 0; i < 4; i++) ledger_add(r.ledger, pond, 6000 + 900 * i); /* in chunks */
     ledger_incr(r.ledger, pond, ledger_key(r.ledger, 12), 7);
     ledger_set(r.ledger, pond, ledger_key(r.ledger, 300), 100, 2 * HOUR_MS);
-    ledger_delete(r.ledger, pond, 3);
+    ledger_delete(r.ledger, pond, LOADED_KEY);
     ledger_set(r.ledger, pond, 5, 200, 0);
     ledger_key(r.ledger, 12); /* absent */
     ledger_learn(r.ledger, pond);
@@ -52,17 +55,24 @@ static void begin(void) {
     crash_run(prepare, NULL, "the process that prepares");
 }
 
-static int resize(void *arg) {
-    uint64_t bytes = *(uint64_t *)arg;
+static void resize_it(void *arg) {
     char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    int result = millpond_resize(arg, NEW_BYTES, errmsg);
+    CHECK(result == MILLPOND_OK, "resize: %s", errmsg);
+}
+
+static int resize(void *unused) {
+    (void)unused;
     struct millpond *pond = support_open(r.path, NULL);
     if (r.name == UINT_MAX)
         crash_watch(r.passed);
     else
         crash_at(r.name, r.nth, SIGKILL);
-    int result = millpond_resize(pond, bytes, errmsg);
+    if (r.loads)
+        ledger_fetch_behind(r.ledger, pond, LOADED_KEY, 130, 0, resize_it, pond);
+    else
+        resize_it(pond);
     crash_unwatch();
-    CHECK(result == MILLPOND_OK, "resize: %s", errmsg);
     millpond_close(pond);
     return 0;
 }
@@ -111,14 +121,16 @@ static void arm_kill(void *unused) {
 /* The file that has the name, whichever it is; nothing in it is locked, nothing of the other one is left. */
 static void require_one_quiet_file(void) {
     struct ground ground;
-    uint64_t bytes = NEW_BYTES;
+    bool loads = r.loads;
     ground_map(&ground, r.path);
     ground_require_quiet(&ground);
     ground_unmap(&ground);
     unsigned name = r.name;
     r.name = UINT_MAX;
-    crash_run(resize, &bytes, "another resizer");
+    r.loads = false;
+    crash_run(resize, NULL, "another resizer");
     r.name = name;
+    r.loads = loads;
     CHECK(support_count_files(r.folder) == 1, "%d files are left", support_count_files(r.folder));
     CHECK(support_file_bytes(r.path) == (int64_t)NEW_BYTES, "the file has not its new size");
 }
@@ -126,7 +138,7 @@ static void require_one_quiet_file(void) {
 /* Every new file has a seed of its own, so a place is passed more often in one run than in another; those of the resize itself are not. */
 static void die(pid_t child, unsigned name, uint32_t nth, const char *who) {
     int said = support_wait(child, CRASH_DEADLINE_MS);
-    bool sure = nth == 1 && crash_name_begins(name, "resize.");
+    bool sure = nth == 1 && (crash_name_begins(name, "resize.") || crash_name_begins(name, "flight."));
     CHECK(said == -SIGKILL || (said == 0 && !sure), "%s was to be killed and ended with %d", who, said);
     r.kills += said == -SIGKILL;
 }
@@ -135,10 +147,9 @@ static void die(pid_t child, unsigned name, uint32_t nth, const char *who) {
 static void kill_and_look(bool asleep, bool finisher) {
     struct ground ground;
     struct sleeper sleeper = {0};
-    uint64_t bytes = NEW_BYTES;
     begin();
     if (asleep) fall_asleep(&sleeper);
-    die(support_fork(resize, &bytes), r.name, r.nth, "the resizer");
+    die(support_fork(resize, NULL), r.name, r.nth, "the resizer");
     ground_map(&ground, r.path);
     struct survival survival = {.ground = &ground, .ledger = r.ledger, .work = 120, .alone = !asleep};
     if (finisher) die(survive_fork_writer(&survival, arm_kill, NULL), r.finisher_name, r.finisher_nth, "the one that finishes");
@@ -156,9 +167,8 @@ static void kill_and_look(bool asleep, bool finisher) {
 /* What the first writer passes after a death at r.name. */
 static struct crash_passed finisher_passes(void) {
     struct ground ground;
-    uint64_t bytes = NEW_BYTES;
     begin();
-    crash_expect(support_fork(resize, &bytes), SIGKILL, "the resizer");
+    crash_expect(support_fork(resize, NULL), SIGKILL, "the resizer");
     ground_map(&ground, r.path);
     struct survival survival = {.ground = &ground, .ledger = r.ledger, .alone = true};
     memset(r.passed, 0, sizeof *r.passed);
@@ -192,30 +202,40 @@ static void sweep_finishers(struct crash_passed *ever, bool thorough) {
     }
 }
 
-unsigned replace_sweep(struct ledger *ledger, struct crash_passed *passed, struct crash_passed *ever, bool thorough) {
-    uint64_t bytes = NEW_BYTES;
-    r.ledger = ledger;
-    r.passed = passed;
+/* The resizer dies at everything that it passes, or at what begins so. */
+static void sweep_resizers(struct crash_passed *ever, const char *const *beginnings, bool thorough) {
     r.name = UINT_MAX;
-    snprintf(r.folder, sizeof r.folder, "%s", support_path("resize"));
-    snprintf(r.path, sizeof r.path, "%s", support_path("resize/a.pond"));
-    CHECK(mkdir(r.folder, 0700) == 0, "%s: %s", r.folder, strerror(errno));
-    crash_trying("resize, not killed");
+    crash_trying("resize%s, not killed", r.loads ? " in a loader" : "");
     begin();
-    memset(passed, 0, sizeof *passed);
-    crash_run(resize, &bytes, "the resizer");
-    struct crash_passed counted = *passed;
+    memset(r.passed, 0, sizeof *r.passed);
+    crash_run(resize, NULL, "the resizer");
+    struct crash_passed counted = *r.passed;
     note(ever, &counted);
     unlink(r.path);
     for (r.name = 0; r.name < crash_name_count; r.name++) {
         uint32_t times = counted.times[r.name], tries = times < 2 ? times : thorough ? 12 : 2;
-        for (uint32_t i = 0; i < tries; i++) {
+        bool wanted = thorough || !beginnings;
+        for (unsigned i = 0; !wanted && beginnings[i]; i++) wanted = crash_name_begins(r.name, beginnings[i]);
+        for (uint32_t i = 0; wanted && i < tries; i++) {
             r.nth = 1 + i * times * 3 / 4 / tries;
-            crash_trying("resize, killed at %s (%u)", crash_names[r.name], r.nth);
+            crash_trying("resize%s, killed at %s (%u)", r.loads ? " in a loader" : "", crash_names[r.name], r.nth);
             kill_and_look(false, false);
-            if (thorough || crash_name_begins(r.name, "resize.")) kill_and_look(true, false);
+            if (thorough || r.loads || crash_name_begins(r.name, "resize.")) kill_and_look(true, false);
         }
     }
+}
+
+unsigned replace_sweep(struct ledger *ledger, struct crash_passed *passed, struct crash_passed *ever, bool thorough) {
+    static const char *const of_flights[] = {"flight.", "fetch.", "fill.", "resize.r", NULL};
+    r.ledger = ledger;
+    r.passed = passed;
+    snprintf(r.folder, sizeof r.folder, "%s", support_path("resize"));
+    snprintf(r.path, sizeof r.path, "%s", support_path("resize/a.pond"));
+    CHECK(mkdir(r.folder, 0700) == 0, "%s: %s", r.folder, strerror(errno));
+    sweep_resizers(ever, NULL, thorough);
+    r.loads = true;
+    sweep_resizers(ever, of_flights, thorough);
+    r.loads = false;
     sweep_finishers(ever, thorough);
     rmdir(r.folder);
     return r.kills;
