@@ -172,7 +172,7 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->flights_off = flights_off_for(id->reader_count);
     g->shards_off = shards_off_for(id);
     g->shard_count = id->shard_count;
-    g->shard_shift = 64;
+    g->shard_shift = 63;
     for (uint32_t n = id->shard_count; n > 1; n /= 2) g->shard_shift--;
     g->reader_count = id->reader_count;
     g->flights_per_shard = id->flight_count / id->shard_count;

@@ -2,7 +2,7 @@
 #ifndef POND_LAYOUT_H
 #define POND_LAYOUT_H
 
-/* The format of the file, version 1: every byte of it, who writes it and under which lock.
+/* The format of the file, version 2: every byte of it, who writes it and under which lock.
  *
  *   0        identity      written once, at creation; then only read. Has a checksum.
  *   4096     living page   what changes in the life of the file as a whole
@@ -48,7 +48,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define POND_FORMAT_VERSION 1u
+#define POND_FORMAT_VERSION 2u
 #define POND_MAGIC          "millpond cache\r\n"
 #define POND_BYTE_ORDER     0x01020304u
 #define POND_PAGE_BYTES     4096u
@@ -367,9 +367,10 @@ static_assert(offsetof(struct pond_redo, op) == 64, "what readers look at is one
 
 /* ---- shard header ---- */
 
-struct pond_shard_counters { /* since creation; holder of the mutex */
-    uint64_t sets, deletes, evictions, index_evictions, expirations, ghost_hits, hole_hits, relinks;
-    uint64_t bytes_set, bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages, stalls;
+struct pond_shard_counters { /* since creation; holder of the mutex. Those of every set first: see struct pond_shard */
+    uint64_t sets, bytes_set, hole_hits;
+    uint64_t deletes, evictions, index_evictions, expirations, ghost_hits, relinks;
+    uint64_t bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages, stalls;
     uint64_t flights, flight_waits, flight_takeovers, flights_revoked, flights_full, stale_served;
 };
 
@@ -380,39 +381,47 @@ struct pond_walk {
     uint32_t cursor_units;
     uint32_t relinks; /* since a segment was last freed */
     uint64_t hot_units;
-    uint64_t pad;
 };
 
+/* Writers of one shard follow each other on different cores, so each line that a set writes here is fetched from another core's cache.
+ * What every set touches stands together, on four lines: the mutex, the intent, and the two behind it. A fifth has the list of holes of
+ * its size, if there are any; what is behind the counters of every set is only read. */
 struct pond_shard {
     pthread_mutex_t mutex; /* PTHREAD_MUTEX_NORMAL, robust, process-shared */
     char pad0[64 - sizeof(pthread_mutex_t)];
 
     struct pond_intent intent;
 
-    uint32_t sequence;                            /* last given */
-    uint32_t hole_generation;                     /* 21 bits; holes of another generation are in no list */
-    uint64_t order;                               /* last given to a sealed segment */
-    uint64_t items, bytes;                        /* live entries; changed together with the intent */
-    uint32_t open[POND_QUEUES][POND_TTL_CLASSES]; /* index + 1; derived from the descriptors' states */
-    uint32_t views;                               /* 1 once any process has pinned a segment of this shard */
-    uint32_t moves;                               /* entries moved between buckets; the last ones' new buckets stand in move_log */
-    uint32_t move_log[POND_MOVE_LOG];
-
-    uint32_t queue_head[POND_QUEUES], queue_tail[POND_QUEUES], queue_count[POND_QUEUES]; /* sealed segments; derived */
-    uint32_t free_head, free_count;                                                      /* derived */
-    uint32_t flights; /* flights of this shard that are not free; never too low */
-    uint32_t pad1;
-    uint64_t flight_token; /* last given */
+    uint32_t sequence;              /* last given */
+    uint32_t hole_generation;       /* 21 bits; holes of another generation are in no list */
+    uint64_t items, bytes;          /* live entries; changed together with the intent */
+    uint32_t free_head, free_count; /* derived */
+    uint32_t views;                 /* 1 once any process has pinned a segment of this shard */
+    uint32_t flights;               /* flights of this shard that are not free; never too low */
     struct pond_walk walk;
 
+    uint32_t open[POND_QUEUES][POND_TTL_CLASSES]; /* index + 1; derived from the descriptors' states */
     struct pond_shard_counters counters;
 
-    uint32_t hole_head[POND_QUEUES][POND_HOLE_CLASSES]; /* where; may be forgotten */
+    uint64_t order;                                                                      /* last given to a sealed segment */
+    uint32_t queue_head[POND_QUEUES], queue_tail[POND_QUEUES], queue_count[POND_QUEUES]; /* sealed segments; derived */
+    uint64_t flight_token;                                                               /* last given */
+    uint32_t moves; /* entries moved between buckets; the last ones' new buckets stand in move_log */
+    uint32_t move_log[POND_MOVE_LOG];
+
+    _Alignas(64) uint32_t hole_head[POND_QUEUES][POND_HOLE_CLASSES]; /* where; may be forgotten */
 
     _Alignas(64) struct pond_redo redo; /* on lines of its own */
 };
-static_assert(offsetof(struct pond_shard, intent) == 64, "the intent has a line of its own");
 static_assert(sizeof(pthread_mutex_t) <= 64, "mutex");
+static_assert(offsetof(struct pond_shard, intent) == 64, "the intent has a line of its own");
+static_assert(offsetof(struct pond_shard, sequence) == 128, "what every set changes begins a line");
+static_assert(offsetof(struct pond_shard, walk) + sizeof(struct pond_walk) == 192, "... and fills it");
+static_assert(offsetof(struct pond_shard, open) == 192, "where a new entry goes, and the counters of every set");
+static_assert(offsetof(struct pond_shard, counters.hole_hits) + sizeof(uint64_t) <= 256, "... are one line");
+static_assert(offsetof(struct pond_shard, counters.deletes) >= 256, "what a set only reads is not on it");
+static_assert(offsetof(struct pond_shard, hole_head) % 64 == 0, "lists of holes share no line with counters");
+static_assert(offsetof(struct pond_shard, redo) % 64 == 0, "readers of several keys look at pending: no set writes that line");
 #define POND_SHARD_HEADER_BYTES 8192u
 static_assert(sizeof(struct pond_shard) <= POND_SHARD_HEADER_BYTES, "shard header");
 
@@ -422,7 +431,7 @@ static_assert(sizeof(struct pond_shard) <= POND_SHARD_HEADER_BYTES, "shard heade
 struct pond_geometry {
     uint64_t file_bytes, max_item_bytes, shard_bytes, flights_off, shards_off, hash_seed;
     uint64_t segments_off;             /* from the start of a shard */
-    uint32_t shard_count, shard_shift; /* shard = hash >> shard_shift, 64 for one shard */
+    uint32_t shard_count, shard_shift; /* shard = hash >> 1 >> shard_shift: 63 for one shard */
     uint32_t reader_count, flights_per_shard;
     uint32_t segment_bytes, segment_units, segment_count;
     uint64_t segment_reciprocal; /* 2^64 / segment_units, rounded up: a division of 32 bits by a multiplication, exactly */

@@ -90,7 +90,7 @@ static inline uint64_t pond_map_creation(const struct pond_map *map) {
     return ((const struct pond_identity *)(const void *)map->base)->creation;
 }
 static inline uint32_t pond_shard_of(const struct pond_geometry *g, uint64_t hash) {
-    return g->shard_count == 1 ? 0 : (uint32_t)(hash >> g->shard_shift);
+    return (uint32_t)(hash >> 1 >> g->shard_shift);
 }
 
 #endif
