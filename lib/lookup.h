@@ -40,6 +40,9 @@ static inline __attribute__((always_inline)) int pond_search(const struct pond_r
         uint32_t where = pond_slot_where(word);
         if (POND_UNLIKELY((uint32_t)(word >> 32) != upper || !pond_where_valid(ref->g, where))) continue;
         f->at = pond_ref_at(ref, where);
+        /* Where the value begins and ends stands in the first line: without these its other lines were asked for when that has come. */
+        __builtin_prefetch(f->at + 64);
+        __builtin_prefetch(f->at + 128);
         if (POND_UNLIKELY(!pond_entry_decode(f->at, ref->g->end_unit - where, &f->d))) continue;
         if (POND_UNLIKELY(f->d.key_bytes != key->count || f->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK))) continue;
         if (POND_UNLIKELY(!pond_same_bytes(f->at + f->d.key_off, key->bytes, key->count))) continue;
