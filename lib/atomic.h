@@ -11,6 +11,7 @@
  * pond_fence_store                   stores before it are seen before stores behind it
  * pond_fence_full                    stores before it are seen before loads behind it are made (the only one that costs on x86)
  * pond_pause                         between two looks at a word that another processor will change soon
+ * pond_prefetch_write                the line will be written: ask for it alone, not for a copy that has to be asked for again
  * pond_copy_out, pond_copy_in        bytes that others may change or read at the same time; the caller validates what came out
  *
  * ThreadSanitizer sees nothing through inline assembly, so with MILLPOND_TSAN compiler builtins take the place of ck_pr, and the copies
@@ -88,8 +89,24 @@ static inline void pond_add_32(uint32_t *p, uint32_t v) { ck_pr_add_32(p, v); }
 static inline void pond_copy_out(void *to, const void *from, size_t bytes) {
     if (bytes != 0) memcpy(to, from, bytes); /* an empty value may have no buffer */
 }
-/* memmove: in a damaged file an entry may be rewritten over itself, which is garbage, but defined. */
-static inline void pond_copy_in(void *to, const void *from, size_t bytes) { memmove(to, from, bytes); }
+/* memmove: in a damaged file an entry may be rewritten over itself, which is garbage, but defined. Keys are short: up to 32 bytes are two
+ * loads, then two stores, that may overlap, without a call. */
+struct pond_two_words {
+    uint64_t word[2];
+};
+static inline void pond_copy_in(void *to, const void *from, size_t n) {
+    unsigned char *t = to;
+    const unsigned char *f = from;
+    struct pond_two_words first, last;
+    if (n - 16 <= 16) {
+        memcpy(&first, f, sizeof first);
+        memcpy(&last, f + n - sizeof last, sizeof last);
+        memcpy(t, &first, sizeof first);
+        memcpy(t + n - sizeof last, &last, sizeof last);
+    } else {
+        memmove(t, f, n);
+    }
+}
 
 /* Keys are short: up to 32 bytes are compared by two loads that may overlap, without a call. */
 static inline uint64_t pond_word_at(const unsigned char *at) {
@@ -116,6 +133,16 @@ POND_ATOMIC_WORD(64)
 
 /* Counters that one thread writes and others read now and then. */
 static inline void pond_bump_64(uint64_t *p, uint64_t v) { pond_store_64(p, pond_load_64(p) + v); }
+
+/* __builtin_prefetch(p, 1) is a plain one but for processors that the compiler is told of. Where this one does not know the instruction it
+ * does nothing. */
+static inline void pond_prefetch_write(const void *p) {
+#if defined __x86_64__
+    __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
 
 #define POND_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define POND_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -13,25 +13,12 @@
 #include <stdlib.h>
 #endif
 
-static uint32_t natural_bytes(const struct pond_content *c, uint32_t flags) {
-    uint32_t before = pond_entry_head(flags) + c->key_bytes;
-    if (flags & POND_ENTRY_COUNTER) before = (before + 7) & ~7u;
-    return before + c->value_bytes;
-}
-
-static uint32_t wide_if_needed(const struct pond_content *c) { return c->flags | (c->key_bytes > 255 ? POND_ENTRY_WIDE : 0); }
-
-uint32_t pond_entry_units(const struct pond_content *c) {
-    if (c->value_bytes > POND_ENTRY_UNITS_MAX * POND_UNIT_BYTES / 2) return POND_ENTRY_UNITS_MAX + 1;
-    uint32_t units = (natural_bytes(c, wide_if_needed(c)) + POND_UNIT_BYTES - 1) / POND_UNIT_BYTES;
-    return units < 2 ? 2 : units;
-}
-
 /* What the check is made of, but the sequence: that is only known under the lock, and this need not be made there. A counter's number
- * changes in place, so it is not covered. */
+ * changes in place, so it is not covered. Without a seed the constants of XXH3 are the compiler's (half the instructions for 100 bytes):
+ * the check is against damage, not against people, who could write any check with any value. */
 static uint64_t sum_of(const void *value, uint32_t value_bytes, uint32_t flags, uint64_t hash) {
-    uint64_t seed = hash ^ ((uint64_t)(flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT | POND_ENTRY_CHUNK)) << 56) ^ value_bytes;
-    return flags & POND_ENTRY_COUNTER ? seed : XXH3_64bits_withSeed(value, value_bytes, seed);
+    uint64_t sum = hash ^ ((uint64_t)(flags & (POND_ENTRY_COUNTER | POND_ENTRY_ROOT | POND_ENTRY_CHUNK)) << 56) ^ value_bytes;
+    return flags & POND_ENTRY_COUNTER ? sum : sum ^ XXH3_64bits(value, value_bytes);
 }
 
 static uint32_t check_of(uint64_t sum, uint32_t flags, uint32_t sequence) {
@@ -49,13 +36,12 @@ void pond_entry_sum(struct pond_content *c) {
  * Pairs with (reader) in pond_read_valid(). */
 void pond_entry_write(const struct pond_ref *ref, uint32_t where, uint32_t units, const struct pond_content *c) {
     unsigned char *at = pond_ref_at(ref, where);
-    uint32_t flags = wide_if_needed(c), slack = units * POND_UNIT_BYTES - natural_bytes(c, flags);
-    if (slack > 63 && !(flags & POND_ENTRY_WIDE)) {
+    uint32_t flags = pond_content_flags(c), value_off = pond_content_head(c, flags), bytes = units * POND_UNIT_BYTES - c->value_bytes;
+    if (bytes - value_off > 63 && !(flags & POND_ENTRY_WIDE)) {
         flags |= POND_ENTRY_WIDE;
-        slack = units * POND_UNIT_BYTES - natural_bytes(c, flags); /* a counter's number is aligned: the field costs it 0 to 8 bytes */
+        value_off = pond_content_head(c, flags); /* a counter's number is aligned: the field costs it 0 to 8 bytes */
     }
-    uint32_t head = pond_entry_head(flags), value_off = head + c->key_bytes;
-    if (flags & POND_ENTRY_COUNTER) value_off = (value_off + 7) & ~7u;
+    uint32_t head = pond_entry_head(flags), slack = bytes - value_off;
     pond_fence_store();
     if (flags & POND_ENTRY_TTL) pond_store_64((uint64_t *)(void *)(at + 8), c->expiry);
     pond_store_32((uint32_t *)(void *)(at + (flags & POND_ENTRY_TTL ? 16 : 8)), c->sequence);

@@ -137,8 +137,19 @@ struct pond_content {
     int summed;
 };
 
+/* Its flags, with what a long key needs; bytes in front of its value. */
+static inline uint32_t pond_content_flags(const struct pond_content *c) { return c->flags | (c->key_bytes > 255 ? POND_ENTRY_WIDE : 0); }
+static inline uint32_t pond_content_head(const struct pond_content *c, uint32_t flags) {
+    uint32_t before = pond_entry_head(flags) + c->key_bytes;
+    return flags & POND_ENTRY_COUNTER ? (before + 7) & ~7u : before;
+}
+
 /* Units that it takes without slack; more than any segment has when it is too large. */
-uint32_t pond_entry_units(const struct pond_content *c);
+static inline uint32_t pond_entry_units(const struct pond_content *c) {
+    if (c->value_bytes > POND_ENTRY_UNITS_MAX * POND_UNIT_BYTES / 2) return POND_ENTRY_UNITS_MAX + 1;
+    uint32_t units = (pond_content_head(c, pond_content_flags(c)) + c->value_bytes + POND_UNIT_BYTES - 1) / POND_UNIT_BYTES;
+    return units < 2 ? 2 : units;
+}
 
 /* Makes the part of the entry's check that hashes the value, which takes time: before the lock is taken. */
 void pond_entry_sum(struct pond_content *c);

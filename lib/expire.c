@@ -65,8 +65,8 @@ uint64_t pond_clock_write(struct pond_map *map) {
 }
 
 /* By powers of four, four of them in turn: neighbours are apart, and what is a factor of 256 apart shares a class. */
-uint32_t pond_ttl_class(const struct pond_geometry *g, uint64_t ttl_ms) {
-    if (ttl_ms == 0 || g->ttl_classes <= 1) return 0;
+uint32_t pond_ttl_class_of(const struct pond_geometry *g, uint64_t ttl_ms) {
+    if (g->ttl_classes <= 1) return 0;
     uint32_t log4 = (63u - (uint32_t)__builtin_clzll(ttl_ms)) / 2;
     return 1 + log4 % (g->ttl_classes - 1);
 }

@@ -15,6 +15,7 @@ uint64_t pond_clock_read(struct pond_map *map);
 uint64_t pond_clock_write(struct pond_map *map);
 
 /* The TTL class of an entry that has ttl_ms to live, 0 for ever. */
-uint32_t pond_ttl_class(const struct pond_geometry *g, uint64_t ttl_ms);
+uint32_t pond_ttl_class_of(const struct pond_geometry *g, uint64_t ttl_ms);
+static inline uint32_t pond_ttl_class(const struct pond_geometry *g, uint64_t ttl_ms) { return ttl_ms ? pond_ttl_class_of(g, ttl_ms) : 0; }
 
 #endif

@@ -20,7 +20,7 @@ static uint64_t chunks_most(const struct pond_geometry *g, uint64_t value_bytes)
     return pond_layout_chunks_most(g->piece_units_max * POND_UNIT_BYTES, value_bytes);
 }
 
-int pond_large_is(const struct pond_geometry *g, uint32_t units, size_t value_bytes) {
+int pond_large_is_any(const struct pond_geometry *g, uint32_t units, size_t value_bytes) {
     return value_bytes > capacity_of(g) || (units > g->piece_units_max && value_bytes > capacity_of(g) / 2);
 }
 

@@ -7,7 +7,10 @@
 #include "room.h"
 
 /* Does a value go into chunks? One with a long key and a short value does not: chunks would not help. `units`: as one entry. */
-int pond_large_is(const struct pond_geometry *g, uint32_t units, size_t value_bytes);
+int pond_large_is_any(const struct pond_geometry *g, uint32_t units, size_t value_bytes);
+static inline int pond_large_is(const struct pond_geometry *g, uint32_t units, size_t value_bytes) {
+    return POND_UNLIKELY(units > g->piece_units_max - POND_CHUNK_HEAD_BYTES / POND_UNIT_BYTES) && pond_large_is_any(g, units, value_bytes);
+}
 
 /* Can the root of such a value be an entry at all? */
 int pond_large_fits(const struct pond_geometry *g, size_t key_bytes, size_t value_bytes);

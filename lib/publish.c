@@ -70,6 +70,19 @@ static void carry_hits(const struct pond_ref *ref, const struct pond_old *old, u
     if (hits < 3) pond_hits_set(bucket, old->spot.slot, hits + 1);
 }
 
+/* What was found is decoded already. */
+static inline void retire(const struct pond_ref *ref, const struct pond_old *old) {
+    if (POND_UNLIKELY(old->d.flags & POND_ENTRY_ROOT))
+        pond_retire_entry(ref, old->where);
+    else
+        pond_hole_make(ref, old->where, old->d.units);
+}
+
+void pond_publish_remove(const struct pond_ref *ref, const struct pond_old *old) {
+    pond_index_remove(ref, &old->spot, 0 - pond_root_weight(old->at, &old->d));
+    retire(ref, old);
+}
+
 void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old, uint32_t where,
                         uint64_t weight) {
     pond_flight_change(ref, place);
@@ -77,7 +90,7 @@ void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *pla
         carry_hits(ref, old, where);
         pond_index_swing(ref, &old->spot, where, weight - pond_root_weight(old->at, &old->d));
         POND_CRASHPOINT("set.swung");
-        pond_retire_entry(ref, old->where);
+        retire(ref, old);
         return;
     }
     struct pond_spot spot;

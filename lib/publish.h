@@ -20,21 +20,35 @@ struct pond_old {
     struct pond_decoded d;
 };
 
+/* The entry with this key in one bucket. `upper` is what the slot's upper half must be. */
+static inline int pond_publish_search(const struct pond_ref *ref, uint32_t bucket, uint32_t upper, const struct pond_key *key,
+                                      struct pond_old *old) {
+    const uint64_t *slot = ref->buckets[bucket].slot;
+    for (unsigned mask = pond_candidates(&ref->buckets[bucket], upper); mask; mask &= mask - 1) {
+        unsigned i = (unsigned)__builtin_ctz(mask);
+        uint64_t word = pond_load_64(&slot[i]);
+        uint32_t where = pond_slot_where(word);
+        if (POND_UNLIKELY(!pond_where_valid(ref->g, where))) continue;
+        const unsigned char *at = pond_ref_at(ref, where);
+        if (POND_UNLIKELY(!pond_entry_decode(at, pond_units_left(ref->g, where), &old->d))) continue;
+        if (POND_UNLIKELY(old->d.key_bytes != key->count || old->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK))) continue;
+        if (POND_UNLIKELY(!pond_same_bytes(at + old->d.key_off, key->bytes, key->count))) continue;
+        old->spot = (struct pond_spot){bucket, i, word};
+        old->where = where;
+        old->at = at;
+        return 1;
+    }
+    return 0;
+}
+
 /* S3. */
 static inline void pond_publish_find(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key,
                                      struct pond_old *old) {
-    struct pond_cursor cursor = pond_index_cursor(ref, place);
-    old->found = old->alive = 0;
-    while (pond_index_next(ref, place, &cursor, &old->spot)) {
-        old->where = pond_slot_where(old->spot.word);
-        old->at = pond_ref_at(ref, old->where);
-        if (!pond_entry_decode(old->at, pond_units_left(ref->g, old->where), &old->d)) continue;
-        if (old->d.key_bytes != key->count || old->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) continue;
-        if (!pond_same_bytes(old->at + old->d.key_off, key->bytes, key->count)) continue;
-        old->found = 1;
-        old->alive = !(old->d.flags & POND_ENTRY_TTL) || !pond_entry_expired(&old->d, pond_clock_write(ref->map));
-        return;
-    }
+    const struct pond_bucket *home = &ref->buckets[place->home];
+    old->found = old->alive = pond_publish_search(ref, place->home, place->tag, key, old) ||
+                              (POND_UNLIKELY(pond_load_16(&home->spill) != 0) && place->other != place->home &&
+                               pond_publish_search(ref, place->other, place->tag | (uint32_t)(POND_SLOT_AWAY >> 32), key, old));
+    if (old->found && POND_UNLIKELY(old->d.flags & POND_ENTRY_TTL)) old->alive = !pond_entry_expired(&old->d, pond_clock_write(ref->map));
 }
 
 /* The next sequence number, for one store. */
@@ -95,5 +109,8 @@ int pond_publish_write_large(const struct pond_ref *ref, const struct pond_old *
 /* S6 and S7: the entry at `where` is the key's from now on. `weight`: bytes of key and value that it counts for. */
 void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old, uint32_t where,
                         uint64_t weight);
+
+/* The key, which was found, has no entry any more. */
+void pond_publish_remove(const struct pond_ref *ref, const struct pond_old *old);
 
 #endif

@@ -11,13 +11,7 @@
 void pond_retire_one(const struct pond_ref *ref, uint32_t where) {
     uint64_t word = pond_load_64((const uint64_t *)(const void *)pond_ref_at(ref, where));
     if (pond_word_flags(word) & POND_ENTRY_DEAD) return;
-    pond_segment_dead(ref, where, pond_word_units(word));
-    uint32_t segment = pond_segment_of(ref->g, where), state = pond_segment_state(&ref->table[segment]);
-    /* A hole's links take the place of an entry's first bytes, which a view may still show: in a pinned segment it only dies. */
-    if ((state == POND_SEGMENT_OPEN || state == POND_SEGMENT_SEALED) && !pond_segment_pinned(ref, segment))
-        pond_hole_push(ref, where);
-    else
-        pond_entry_kill(ref, where);
+    pond_hole_make(ref, where, pond_word_units(word));
 }
 
 void pond_retire_entry(const struct pond_ref *ref, uint32_t where) {

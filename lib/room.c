@@ -21,6 +21,8 @@ int pond_room_search(const struct pond_ref *ref, struct pond_room *room, uint32_
 }
 
 void pond_room_commit(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content) {
+    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, room->where)];
+    uint64_t end_ms = content->flags & POND_ENTRY_TTL ? pond_entry_end_ms(content->expiry) : 0;
     if (room->appended) {
         pond_segment_commit(ref, room->where, room->units);
         /* The lines that the next entry will fill: else the next unlock waits until they have come. A hint: it may end in another segment.
@@ -29,8 +31,9 @@ void pond_room_commit(const struct pond_ref *ref, const struct pond_room *room, 
         __builtin_prefetch(next + 64, 1);
         __builtin_prefetch(next + 128, 1);
     }
-    pond_segment_live(ref, room->where, room->units);
-    pond_segment_note_expiry(ref, room->where, content->flags & POND_ENTRY_TTL ? pond_entry_end_ms(content->expiry) : 0);
+    s->live_units += room->units;
+    if (end_ms == 0) end_ms = UINT64_MAX;
+    if (s->expiry_max_ms < end_ms) s->expiry_max_ms = end_ms;
     POND_CRASHPOINT("room.put");
 }
 

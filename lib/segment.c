@@ -237,8 +237,7 @@ int pond_segment_young(const struct pond_ref *ref, uint32_t segment) {
 
 /* ORDER pin-recycle (recycler): Q1 slots changed and versions raised, then this full fence, then Q3 the pins.
  * Pairs with (viewer) in view.c: P2 the pin, full fence, P4 the version. `views` itself is written under this mutex. */
-int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment) {
-    if (ref->shard->views == 0) return 0;
+int pond_segment_pinned_now(const struct pond_ref *ref, uint32_t segment) {
     pond_fence_full();
     uint64_t pin = (uint64_t)ref->number << 32 | (segment + 1);
     uint32_t high = pond_load_32(&ref->map->living->reader_high);
@@ -250,31 +249,28 @@ int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment) {
 
 /* ---- holes ---- */
 
-/* The hole at `where` if it is one of this generation, else NULL. *units receives its size, as it was checked. */
-static struct pond_hole *hole_of(const struct pond_ref *ref, uint32_t where, uint32_t *units) {
+/* The hole at `where` if it is one of this generation, else NULL. *units and *segment receive its size and place, as they were checked. */
+static inline struct pond_hole *hole_of(const struct pond_ref *ref, uint32_t where, uint32_t *units, uint32_t *segment) {
     if (!pond_where_valid(ref->g, where)) return NULL;
     struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
     uint64_t word = pond_load_64(&hole->word);
     if (!(pond_word_flags(word) & POND_ENTRY_HOLE) || pond_word_check(word) != ref->shard->hole_generation) return NULL;
-    uint32_t segment = pond_segment_of(ref->g, where);
-    uint32_t end = pond_segment_start(ref->g, segment) + pond_segment_tail(ref->g, &ref->table[segment]);
+    *segment = pond_segment_of(ref->g, where);
+    uint32_t end = pond_segment_start(ref->g, *segment) + pond_segment_tail(ref->g, &ref->table[*segment]);
     *units = pond_word_units(word);
     return *units >= 2 && where + *units <= end ? hole : NULL;
 }
 static struct pond_hole *hole_at(const struct pond_ref *ref, uint32_t where) {
-    uint32_t units;
-    return hole_of(ref, where, &units);
+    uint32_t units, segment;
+    return where != 0 ? hole_of(ref, where, &units, &segment) : NULL;
 }
 
-void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
-    const struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
-    uint32_t queue = pond_segment_queue(s);
+static inline void push(const struct pond_ref *ref, uint32_t where, uint32_t queue, uint32_t units) {
     struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
-    uint32_t units = pond_word_units(pond_load_64(&hole->word));
     uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(units)];
-    struct pond_hole *first = hole_at(ref, *head);
+    struct pond_hole *first = POND_LIKELY(*head == 0) ? NULL : hole_at(ref, *head);
     /* ORDER hole-link (writer): these bytes are reused now; the version of the bucket that named them was raised before. See byte-reuse.
-     * Pairs with (reader) in pond_read_valid(); tag hole-link stands in pond_hole_take too: there the bytes become an entry again. */
+     * Pairs with (reader) in pond_read_valid(); tag hole-link stands in take_out() too: there the bytes become an entry again. */
     pond_fence_store();
     /* Dead first: from here on a walk needs nothing of it but its size, which the links must not spoil (they may lie in a wide field). */
     pond_store_release_64(&hole->word, pond_word_make(units, POND_ENTRY_DEAD, 0, 0, 0));
@@ -288,26 +284,52 @@ void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
     *head = where;
 }
 
-void pond_hole_unlink(const struct pond_ref *ref, uint32_t where) {
-    struct pond_hole *hole = hole_at(ref, where);
-    if (!hole) return;
-    uint32_t queue = pond_segment_queue(&ref->table[pond_segment_of(ref->g, where)]);
-    uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(pond_word_units(hole->word))];
-    struct pond_hole *next = hole_at(ref, hole->next), *prev = hole_at(ref, hole->prev);
-    if (*head == where) *head = next ? hole->next : 0;
-    if (prev && prev->next == where) pond_store_32(&prev->next, next ? hole->next : 0);
-    if (next && next->prev == where) pond_store_32(&next->prev, prev ? hole->prev : 0);
-    /* Out of the list: dead, but no hole. ORDER hole-link (taker): see pond_hole_push. */
-    pond_store_release_64(&hole->word, pond_word_make(pond_word_units(hole->word), POND_ENTRY_DEAD, 0, 0, 0));
+void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
+    uint64_t word = pond_load_64((const uint64_t *)(const void *)pond_ref_at(ref, where));
+    push(ref, where, pond_segment_queue(&ref->table[pond_segment_of(ref->g, where)]), pond_word_units(word));
+}
+
+void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t units) {
+    uint32_t segment = pond_segment_of(ref->g, where);
+    const struct pond_segment *s = &ref->table[segment];
+    uint32_t word = pond_load_32(&s->state), state = word & 255u;
+    pond_segment_dead(ref, where, units);
+    /* A hole's links take the place of an entry's first bytes, which a view may still show: in a pinned segment it only dies. */
+    if (POND_LIKELY((state == POND_SEGMENT_OPEN || state == POND_SEGMENT_SEALED) && !pond_segment_pinned(ref, segment)))
+        push(ref, where, word >> 8 & 1u, units);
+    else
+        pond_entry_kill(ref, where);
+}
+
+/* `head`: of the list of its class. */
+static inline void take_out(const struct pond_ref *ref, uint32_t where, struct pond_hole *hole, uint32_t units, uint32_t *head) {
+    uint32_t link = hole->next;
+    struct pond_hole *next = hole_at(ref, link);
+    if (POND_LIKELY(*head == where)) {
+        *head = next ? link : 0;
+        if (next && next->prev == where) pond_store_32(&next->prev, 0);
+    } else {
+        struct pond_hole *prev = hole_at(ref, hole->prev);
+        if (prev && prev->next == where) pond_store_32(&prev->next, next ? link : 0);
+        if (next && next->prev == where) pond_store_32(&next->prev, prev ? hole->prev : 0);
+    }
+    /* Out of the list: dead, but no hole. ORDER hole-link (taker): see push(). */
+    pond_store_release_64(&hole->word, pond_word_make(units, POND_ENTRY_DEAD, 0, 0, 0));
     POND_CRASHPOINT("hole.unlinked");
 }
 
-static int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t where, uint32_t ttl_class, uint32_t units, int only_young) {
-    uint32_t segment = pond_segment_of(ref->g, where);
+void pond_hole_unlink(const struct pond_ref *ref, uint32_t where) {
+    uint32_t units, segment;
+    struct pond_hole *hole = hole_of(ref, where, &units, &segment);
+    if (hole) take_out(ref, where, hole, units, &ref->shard->hole_head[pond_segment_queue(&ref->table[segment])][pond_hole_class(units)]);
+}
+
+static inline int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t segment, uint32_t ttl_class, uint32_t units,
+                            int only_young) {
     const struct pond_segment *s = &ref->table[segment];
     if (have < units || (have - units) * POND_UNIT_BYTES > POND_SLACK_BYTES_MAX - 64) return 0;
-    uint32_t state = pond_segment_state(s);
-    if ((state != POND_SEGMENT_OPEN && state != POND_SEGMENT_SEALED) || pond_segment_class(s) != ttl_class) return 0;
+    uint32_t word = pond_load_32(&s->state), state = word & 255u;
+    if ((state != POND_SEGMENT_OPEN && state != POND_SEGMENT_SEALED) || (word >> 16 & 255u) != ttl_class) return 0;
     if (only_young && !pond_segment_young(ref, segment)) return 0;
     return !pond_segment_pinned(ref, segment);
 }
@@ -316,15 +338,14 @@ uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl
                         uint32_t *allotted) {
     uint32_t first = pond_hole_class(units);
     for (uint32_t k = first; k <= first + POND_HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
-        uint32_t where = ref->shard->hole_head[queue][k];
-        if (where == 0) continue;
-        for (int tries = k == first ? HOLE_TRIES : 1; tries > 0; tries--) {
-            uint32_t have;
-            const struct pond_hole *hole = hole_of(ref, where, &have);
+        uint32_t *head = &ref->shard->hole_head[queue][k], where = *head;
+        for (int tries = k == first ? HOLE_TRIES : 1; tries > 0 && where != 0; tries--) {
+            uint32_t have, segment;
+            struct pond_hole *hole = hole_of(ref, where, &have, &segment);
             if (!hole) break;
-            if (hole_fits(ref, have, where, ttl_class, units, only_young)) {
+            if (hole_fits(ref, have, segment, ttl_class, units, only_young)) {
                 *allotted = have;
-                pond_hole_unlink(ref, where);
+                take_out(ref, where, hole, have, head);
                 return where;
             }
             where = hole->next;

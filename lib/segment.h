@@ -99,7 +99,10 @@ void pond_segment_free(const struct pond_ref *ref, uint32_t segment);
 int pond_segment_young(const struct pond_ref *ref, uint32_t segment);
 
 /* Does a view pin this segment? Full fence inside when there may be views. */
-int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment);
+int pond_segment_pinned_now(const struct pond_ref *ref, uint32_t segment);
+static inline int pond_segment_pinned(const struct pond_ref *ref, uint32_t segment) {
+    return POND_UNLIKELY(ref->shard->views != 0) && pond_segment_pinned_now(ref, segment);
+}
 
 /* ---- holes ---- */
 
@@ -121,9 +124,30 @@ static inline int pond_hole_any(const struct pond_ref *ref, uint32_t queue, uint
 
 /* Makes a hole of a dead entry, to be reused by an entry of the same queue and class. */
 void pond_hole_push(const struct pond_ref *ref, uint32_t where);
+/* An entry of `units` that no slot names any more: it counts as live no longer, and is a hole if its bytes may be reused. */
+void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t units);
 /* Finds a hole for `units` in a queue; only_young: none that will be recycled soon. Returns where it was, 0 for none; *allotted receives
  * its size. The bytes still say hole until pond_entry_write(). */
 uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young, uint32_t *allotted);
+/* The same for the usual case, the only hole of its class and as large as is wanted: what the overwrite before has left. 0 also where
+ * pond_hole_take() would find one. */
+static inline uint32_t pond_hole_take_only(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units) {
+    uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(units)], where = *head;
+    if (!pond_where_valid(ref->g, where)) return 0;
+    struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
+    uint64_t word = pond_word_make(units, POND_ENTRY_DEAD | POND_ENTRY_HOLE, 0, 0, ref->shard->hole_generation);
+    if (pond_load_64(&hole->word) != word || hole->next != 0 || ref->shard->views != 0) return 0;
+    uint32_t segment = pond_segment_of(ref->g, where);
+    const struct pond_segment *s = &ref->table[segment];
+    uint32_t state = pond_load_32(&s->state) ^ pond_segment_word(0, queue, ttl_class);
+    if (state != POND_SEGMENT_SEALED && state != POND_SEGMENT_OPEN) return 0;
+    if (where - pond_segment_start(ref->g, segment) + units > pond_segment_tail(ref->g, s)) return 0;
+    *head = 0;
+    /* ORDER hole-link (taker): as in take_out(). */
+    pond_store_release_64(&hole->word, pond_word_make(units, POND_ENTRY_DEAD, 0, 0, 0));
+    POND_CRASHPOINT("hole.unlinked");
+    return where;
+}
 /* Takes a hole out of its list if it is in one: its segment is being recycled. */
 void pond_hole_unlink(const struct pond_ref *ref, uint32_t where);
 

@@ -2,8 +2,10 @@
 /* Writing: one key, under the mutex of its shard.
  *
  *   S1 hash the key, prefetch its bucket; take the mutex (an owner that died: recover.c repairs first)
- *      S5 already, if the key is probably new: at the tail of the small queue, while the bucket's line is on its way. If S4 decides
- *      otherwise, nothing happened: beyond the committed tail are free bytes
+ *      S5 already, while the lines that decide are on their way: if the key is probably new, at the tail of the small queue; if a slot of
+ *      its bucket has its tag, in the hole (or at the tail) that overwriting what that names would take. If S4 decides otherwise, nothing
+ *      happened: beyond the committed tail are free bytes, and the hole is one again. Only where nothing is being recycled: the place must
+ *      not be in a victim
  *   S2 the first write after a sync takes the clean mark away, on the disk too
  *   S3 find the key's slot; decide (add, replace, cas)
  *   S4 an instalment of recycling, before the entry is written: it must not leave by its own set. Then find a place: a hole of that
@@ -40,16 +42,25 @@
 
 /* S1, without the lock: waits for the bucket's line, and asks for the entry that this write may replace, so that both misses lie outside
  * the lock. A hint: what it sees may be out of date. With intent to write: the entry becomes a hole, and the next write goes there. */
-static void prefetch_old(const struct pond_ref *ref, const struct pond_place *place) {
+static uint32_t prefetch_old(const struct pond_ref *ref, const struct pond_place *place) {
     const struct pond_bucket *home = &ref->buckets[place->home];
     unsigned mask = pond_candidates(home, place->tag);
-    if (mask == 0) return;
+    if (mask == 0) return 0;
     uint32_t where = pond_slot_where(pond_load_64(&home->slot[__builtin_ctz(mask)]));
-    if (!pond_where_valid(ref->g, where)) return;
+    if (!pond_where_valid(ref->g, where)) return 0;
     const unsigned char *at = pond_ref_at(ref, where);
-    __builtin_prefetch(at, 1);
-    __builtin_prefetch(at + 64, 1);
-    __builtin_prefetch(at + 128, 1);
+    pond_prefetch_write(at);
+    pond_prefetch_write(at + 64);
+    pond_prefetch_write(at + 128);
+    return where;
+}
+
+/* The lines that every set writes: in other cores' caches, if those have written to the shard last. Under the lock, else they would be
+ * taken away from its holder. */
+static inline void prefetch_shard(const struct pond_ref *ref) {
+    pond_prefetch_write(&ref->shard->intent);
+    pond_prefetch_write(&ref->shard->sequence);
+    pond_prefetch_write(&ref->shard->open);
 }
 
 /* ---- conditions ---- */
@@ -72,34 +83,64 @@ static int condition(const struct pond_old *old, const struct millpond_set *o) {
 static __thread unsigned new_keys __attribute__((tls_model("initial-exec")));
 #define NEW_KEYS_MAX 4u
 
-/* S5 before S3: where the entry was written, for a key that is taken to be new, if it will go to the tail of the small queue; or 0. */
-static uint32_t write_ahead(const struct pond_ref *ref, const struct pond_content *c, uint32_t units, uint32_t ttl_class) {
-    if (!pond_recycle_idle(ref) || pond_hole_any(ref, POND_SMALL, units)) return 0;
-    uint32_t where = pond_segment_tail_place(ref, POND_SMALL, ttl_class, units);
-    if (where == 0) return 0;
-    pond_entry_write(ref, where, units, c);
+/* S5 before S3: the entry is written where it will probably stay, while the lines that decide are on their way. `guess`: what it will
+ * replace, or 0 for a key that is taken to be new, which takes no hole here: it may not take any. room->where is 0 where nothing was
+ * written. */
+static void write_ahead(const struct pond_ref *ref, const struct pond_content *c, uint32_t units, uint32_t guess, struct pond_room *room) {
+    room->where = 0;
+    if (!pond_recycle_idle(ref)) return;
+    room->queue = guess ? pond_segment_queue(&ref->table[pond_segment_of(ref->g, guess)]) : (uint32_t)POND_SMALL;
+    if (!pond_hole_any(ref, room->queue, units)) {
+        room->appended = 1;
+        room->units = units;
+        room->where = pond_segment_tail_place(ref, room->queue, room->ttl_class, units);
+    } else if (guess) {
+        room->appended = 0;
+        room->units = units;
+        room->where = pond_hole_take_only(ref, room->queue, room->ttl_class, units);
+        if (POND_UNLIKELY(room->where == 0)) pond_room_hole(ref, room, units, 0);
+        if (POND_UNLIKELY(room->where == guess)) { /* the key has gone meanwhile; or, in a damaged file, its slot names a hole */
+            pond_hole_push(ref, guess);
+            room->where = 0;
+        }
+    }
+    if (room->where == 0) return;
+    pond_entry_write(ref, room->where, room->units, c);
     POND_CRASHPOINT("set.ahead");
-    return where;
+}
+
+/* S4, when the queue and whether the key is new are known: is what was written ahead in the right place? Else its hole is one again. */
+static int stays(const struct pond_ref *ref, const struct pond_room *ahead, uint32_t queue, int fresh_key) {
+    if (POND_LIKELY(ahead->queue == queue && (ahead->appended || !fresh_key))) return 1;
+    if (!ahead->appended) pond_hole_push(ref, ahead->where);
+    return 0;
 }
 
 static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
-                     uint32_t units, uint64_t ttl_ms, const struct millpond_set *o) {
+                     uint32_t units, uint32_t guess, uint64_t ttl_ms, const struct millpond_set *o) {
     struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
     struct pond_old old;
-    int ghost = -1;
-    uint32_t ahead = new_keys == NEW_KEYS_MAX ? write_ahead(ref, c, units, room.ttl_class) : 0;
+    int ghost = -1, ahead = 0;
+    if (guess ? o->when == MILLPOND_ALWAYS : new_keys == NEW_KEYS_MAX) { /* from here on nothing is refused that took a hole */
+        write_ahead(ref, c, units, guess, &room);
+        ahead = room.where != 0;
+    }
     for (int first = 1;; first = 0) {
         pond_publish_find(ref, place, key, &old);
-        int result = condition(&old, o);
+        int result = o->when != MILLPOND_ALWAYS ? condition(&old, o) : MILLPOND_OK;
         if (result != MILLPOND_OK) return result;
-        if (first && pond_recycle_step(ref, units)) continue;
-        room.queue = pond_publish_queue(ref, &old, key->hash, POND_SMALL, &ghost);
-        if (pond_publish_room(ref, &room, units, !old.found)) break;
+        if (ahead && old.found && old.where == guess) break;
+        if (first && !ahead && !pond_recycle_idle(ref) && pond_recycle_step(ref, units)) continue;
+        uint32_t queue = pond_publish_queue(ref, &old, key->hash, POND_SMALL, &ghost);
+        if (ahead) ahead = stays(ref, &room, queue, !old.found);
+        if (ahead) break;
+        room.queue = queue;
+        if (pond_room_find(ref, &room, units, !old.found)) break;
         if (!pond_recycle_force(ref)) return MILLPOND_ERR_FULL;
-        ahead = 0; /* what was recycled may have gone there */
     }
     new_keys = old.found ? 0 : new_keys < NEW_KEYS_MAX ? new_keys + 1 : NEW_KEYS_MAX;
-    if (room.where != ahead) pond_entry_write(ref, room.where, room.units, c);
+    if (!ahead) pond_entry_write(ref, room.where, room.units, c);
+    if (!room.appended) pond_bump_64(&ref->shard->counters.hole_hits, 1);
     pond_room_commit(ref, &room, c);
     pond_publish_entry(ref, place, &old, room.where, key->count + (c->flags & POND_ENTRY_COUNTER ? 8 : c->value_bytes));
     return MILLPOND_OK;
@@ -141,7 +182,7 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     const struct pond_geometry *g = &map->geometry;
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(g, key->hash));
     struct pond_place place = pond_place_of(g, key->hash);
-    __builtin_prefetch(&ref.buckets[place.home]); /* S1 */
+    pond_prefetch_write(&ref.buckets[place.home]); /* S1 */
     if (map->refusal != MILLPOND_OK) return map->refusal;
     uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
     struct pond_content c = pond_publish_content(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
@@ -153,16 +194,17 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     if (!pond_publish_fits(g, &c, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
     if (pond_ghost_any(&ref)) pond_ghost_prefetch(&ref, key->hash);
     if (!large) pond_entry_sum(&c); /* while the bucket's line is on its way */
-    if (large || new_keys < NEW_KEYS_MAX) prefetch_old(&ref, &place);
+    uint32_t guess = large || new_keys < NEW_KEYS_MAX ? prefetch_old(&ref, &place) : 0;
     int result = pond_write_enter_at(&ref, timeout_ms);
     if (result != MILLPOND_OK) return result;
+    prefetch_shard(&ref);
     if (fill && !fill_may(&ref, &place, fill)) {
         pond_write_leave(&ref);
         return MILLPOND_CHANGED;
     }
     c.sequence = pond_publish_sequence(&ref);
-    result =
-        large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o) : set_small(&ref, key, &place, &c, units, o->ttl_ms, o);
+    result = large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o)
+                   : set_small(&ref, key, &place, &c, units, guess, o->ttl_ms, o);
     if (result == MILLPOND_OK) {
         uint64_t written = large ? pond_entry_units(&c) + value_bytes / POND_UNIT_BYTES : units;
         pond_bump_64(&ref.shard->counters.sets, 1);
@@ -198,7 +240,7 @@ int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct 
     pond_flight_end(&ref, ticket, outcome, said);
     if (valid && outcome == POND_OUTCOME_NOTHING) {
         pond_publish_find(&ref, &place, key, &old);
-        if (old.found) pond_retire_remove(&ref, &old.spot);
+        if (old.found) pond_publish_remove(&ref, &old);
         POND_CRASHPOINT("fill.removed");
         if (old.found) pond_bump_64(old.alive ? &ref.shard->counters.deletes : &ref.shard->counters.expirations, 1);
     }
@@ -247,7 +289,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     if (result != MILLPOND_OK) return result;
     pond_publish_find(&ref, &place, key, &old);
     pond_flight_change(&ref, &place);
-    if (old.found) pond_retire_remove(&ref, &old.spot);
+    if (old.found) pond_publish_remove(&ref, &old);
     POND_CRASHPOINT("delete.removed");
     if (old.found && !old.alive) pond_bump_64(&ref.shard->counters.expirations, 1);
     if (old.alive) pond_bump_64(&ref.shard->counters.deletes, 1);
@@ -347,7 +389,7 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
         c.flags |= POND_ENTRY_COUNTER;
         c.sequence = pond_publish_sequence(ref);
         uint32_t units = pond_entry_units(&c);
-        int result = set_small(ref, key, place, &c, units, ttl_ms, &always);
+        int result = set_small(ref, key, place, &c, units, 0, ttl_ms, &always);
         if (result != MILLPOND_OK) return result;
     }
     pond_bump_64(&ref->shard->counters.sets, 1);
