@@ -279,10 +279,16 @@ int pond_flight_valid(const struct pond_ref *ref, const struct pond_place *place
     return f->token == ticket->token && is_under_way(pond_load_32(&f->state));
 }
 
+/* A lease's place may also have been freed since, by whoever looked for one (is_usable): then nothing was told yet. */
+static int was_revoked(const struct pond_flight *f) {
+    uint32_t state = pond_load_32(&f->state);
+    return state == POND_FLIGHT_REVOKED || (state == POND_FLIGHT_FREE && pond_load_32(&f->outcome) == POND_OUTCOME_NONE);
+}
+
 void pond_flight_end(const struct pond_ref *ref, const struct pond_ticket *ticket, enum pond_flight_outcome outcome, int said) {
     struct pond_flight *f = flight_of(ref->map, ticket);
     if (f->token != ticket->token || ticket->origin != 0) return; /* it was given up, and the place is another's */
-    if (pond_load_32(&f->state) == POND_FLIGHT_REVOKED) outcome = POND_OUTCOME_NONE;
+    if (was_revoked(f)) outcome = POND_OUTCOME_NONE;
     pond_store_32(&f->said, (uint32_t)said);
     pond_store_release_32(&f->outcome, (uint32_t)outcome);
     make_free(ref, f);
