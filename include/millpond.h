@@ -200,6 +200,8 @@ MILLPOND_API int millpond_fd(struct millpond *pond);
  * Readers go on all the time. Writers wait while entries are copied (about a second for each GiB; ERR_BUSY where that is beyond their
  * lock_timeout_ms). Views stay valid; the old file's memory is given back when every process has made a call and every view is released.
  * A process killed meanwhile leaves the old file in use, or the new one: the next caller finishes what it began.
+ * Where the new file cannot be renamed (ERR_SYSTEM), it is read from then on, and written as soon as a write has made up for it; until then
+ * writes are ERR_REPLACED.
  * A process must be able to open the file by its path, as millpond_open does: one that has dropped its privileges since, or changed its
  * root, cannot follow; its reads are then misses and its writes ERR_REPLACED.
  * Returns MILLPOND_OK; ERR_ARGUMENT (size); ERR_READ_ONLY; ERR_NO_NAME (anonymous, opened by its descriptor, or a file with several hard

@@ -9,7 +9,8 @@
  *   H1 old.replaced = REPLACED: the moment at which it happens. Before, a death leaves the old file in use (and, behind Z5, a name that the
  *      next resizer removes). Behind, whoever comes next does H2 to H4
  *   H2 every bucket of the old file is emptied, versions raised: no reader finds anything there any more; a miss looks at the mark (F1)
- *   H3 rename: the path leads to the new file. Only now may anybody write to it, since nobody can read anything older any more (I2)
+ *   H3 rename: the path leads to the new file. Only now may anybody write to it, since nobody can read anything older any more (I2).
+ *      Where it fails, readers have the new file all the same, the old one stays replaced, and whoever writes next tries again
  *   H4 new.replaced = IN_PLACE, by the resizer, or by the first writer who sees that the path leads there; the mutexes are given back
  *
  * Readers are never held up: in the old file while it has its entries, in the new one from H2 on, also before H3 (follow.c). Writers find
@@ -45,19 +46,18 @@ char *pond_resize_name(const char *path, uint64_t successor) {
 
 /* ---- H1 to H4 ---- */
 
-/* H2 and H3, for the holder of all mutexes. 1, or 0 when the new file is not there any more: then the old one, emptied, goes on. */
+/* H2 and H3, for the holder of all mutexes. 0, or why the file could not be renamed. Readers have the new one by then, so the old one stays
+ * replaced, and whoever writes next tries again; but when somebody has removed the new file: then the old one, emptied, goes on. */
 static int hand_over(struct pond_map *map, const char *path, const char *name) {
     for (uint32_t i = 0; i < map->geometry.shard_count; i++) {
         struct pond_ref ref = pond_ref_of(map, i);
         pond_recover_clear(&ref);
         POND_CRASHPOINT("resize.emptied");
     }
-    if (pond_platform_rename(name, path) == 0) {
-        POND_CRASHPOINT("resize.renamed");
-        return 1;
-    }
-    pond_store_release_32(&map->living->replaced, POND_IN_PLACE);
-    return 0;
+    int failed = pond_platform_rename(name, path);
+    if (failed == 0) POND_CRASHPOINT("resize.renamed");
+    if (failed == ENOENT) pond_store_release_32(&map->living->replaced, POND_IN_PLACE);
+    return failed;
 }
 
 int pond_resize_finish(struct pond_map *map, const char *path, uint32_t timeout_ms) {
@@ -66,10 +66,10 @@ int pond_resize_finish(struct pond_map *map, const char *path, uint32_t timeout_
     POND_CRASHPOINT("resize.finishing");
     if (pond_load_32(&map->living->replaced) == POND_REPLACED && pond_platform_leads_to(path, map->device, map->inode) == 1) {
         char *name = pond_resize_name(path, pond_load_64(&map->living->successor));
-        if (name)
-            hand_over(map, path, name);
-        else
+        if (!name)
             result = MILLPOND_ERR_NO_MEMORY;
+        else if (hand_over(map, path, name) != 0 && pond_load_32(&map->living->replaced) == POND_REPLACED)
+            result = MILLPOND_ERR_SYSTEM;
         free(name);
     }
     pond_write_leave_all(map);
@@ -165,9 +165,13 @@ static int take_place(struct resize *r, const char *name) {
     pond_store_release_32(&living->replaced, POND_REPLACED);
     pond_fence_store();
     POND_CRASHPOINT("resize.replaced");
-    if (!hand_over(r->map, r->path, name))
+    failed = hand_over(r->map, r->path, name);
+    if (failed == ENOENT)
+        return pond_error_say(MILLPOND_ERR_SYSTEM, r->errmsg, r->path, "somebody removed the new file; its entries are lost, use it anew");
+    if (failed)
         return pond_error_say(MILLPOND_ERR_SYSTEM, r->errmsg, r->path,
-                              "the new file could not be renamed; its entries are lost, use it anew");
+                              "the new file could not be renamed (%s); everything is in %s, and whoever writes next tries again",
+                              strerror(failed), name);
     pond_store_release_32(&r->fresh.map->living->replaced, POND_IN_PLACE);
     POND_CRASHPOINT("resize.done");
     return MILLPOND_OK;

@@ -11,7 +11,8 @@
 int pond_resize(struct pond_map *map, const char *path, uint64_t size_bytes, uint32_t flags, uint32_t timeout_ms,
                 const struct pond_map_hooks *hooks, char *errmsg);
 
-/* Finishes what a dead resizer of this file had begun, if it had; waits for a living one. MILLPOND_OK or the errors of entering. */
+/* Finishes what a dead resizer of this file had begun, if it had; waits for a living one. MILLPOND_OK; ERR_SYSTEM when the file cannot be
+ * renamed; or the errors of entering. */
 int pond_resize_finish(struct pond_map *map, const char *path, uint32_t timeout_ms);
 
 /* The name of the new file until it has its own, from malloc. */
