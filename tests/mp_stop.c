@@ -234,11 +234,143 @@ static int stopped_while_opening(void *arg) {
     return 0;
 }
 
+/* ---- readers that are stopped for ever with views ---- */
+
+#define CYCLES 100
+
+/* Shows one small value and one in pieces, is stopped, and looks again when it goes on. */
+static int hold_and_look_again(void *arg) {
+    (void)arg;
+    unsigned char copy[100000];
+    uint64_t sequence;
+    struct millpond *own = support_open(path, NULL);
+    struct millpond_view views[2];
+    for (int when = 0; when < 2; when++) {
+        for (uint64_t k = 0; k < 2; k++) {
+            char key[SUPPORT_KEY_BYTES + 1];
+            size_t at = 0;
+            support_key(key, k);
+            if (when == 0) REQUIRE(millpond_view(own, key, SUPPORT_KEY_BYTES, &views[k]) == MILLPOND_OK, "view");
+            for (size_t i = 0; i < views[k].piece_count; at += views[k].pieces[i++].count)
+                memcpy(copy + at, views[k].pieces[i].bytes, views[k].pieces[i].count);
+            const char *wrong = support_value_read(copy, at, k, &sequence);
+            REQUIRE(!wrong && sequence == 7 && at == (k ? sizeof copy : 900), "look %d at key %d: %s", when, (int)k,
+                    wrong ? wrong : "size");
+        }
+        if (when == 0) {
+            __atomic_add_fetch(&shared->opened, 1, __ATOMIC_SEQ_CST);
+            raise(SIGSTOP);
+        }
+    }
+    millpond_view_release(&views[0]);
+    millpond_view_release(&views[1]);
+    millpond_close(own);
+    return 0;
+}
+
+static int cycle_the_cache(void *arg) {
+    static unsigned char value[2000];
+    uint64_t number = 1000 + *(uint64_t *)arg, bytes = 0;
+    struct millpond *own = support_open(path, NULL);
+    for (; bytes < CYCLES * (UINT64_C(1) << 20) / 2 + (1 << 20); number += 2, bytes += sizeof value) {
+        char key[SUPPORT_KEY_BYTES + 1];
+        support_key(key, number);
+        REQUIRE(millpond_set(own, key, SUPPORT_KEY_BYTES, value, sizeof value, 0) == MILLPOND_OK, "a set beside stalled views");
+    }
+    millpond_close(own);
+    return 0;
+}
+
+static int stopped_with_views(void *arg) {
+    (void)arg;
+    static unsigned char value[100000];
+    uint64_t numbers[2] = {0, 1};
+    pid_t readers[4], writers[2];
+    shared = support_share(sizeof *shared);
+    path = support_path("views.pond");
+    pond = support_create(path, 1 << 20);
+    for (uint64_t k = 0; k < 2; k++) {
+        char key[SUPPORT_KEY_BYTES + 1];
+        size_t bytes = k ? sizeof value : 900;
+        support_key(key, k);
+        support_value_write(value, bytes, k, 7);
+        REQUIRE(millpond_set(pond, key, SUPPORT_KEY_BYTES, value, bytes, 0) == MILLPOND_OK, "set");
+    }
+    for (int i = 0; i < 4; i++) readers[i] = support_fork(hold_and_look_again, NULL);
+    for (int i = 0; load(&shared->opened) < 4; i++) {
+        REQUIRE(i < 30000, "the readers do not begin");
+        support_sleep_ms(1);
+    }
+    for (int i = 0; i < 4; i++) support_stop(readers[i]);
+    for (int i = 0; i < 2; i++) writers[i] = support_fork(cycle_the_cache, &numbers[i]);
+    for (int i = 0; i < 2; i++) REQUIRE(support_wait(writers[i], 60000) == 0, "a writer");
+    struct millpond_stats stats;
+    REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK && stats.bytes_set > CYCLES * stats.file_bytes, "too few cycles");
+    printf("  %llu entries written, %llu evicted beside 4 stopped readers, %llu there\n", (unsigned long long)stats.sets,
+           (unsigned long long)stats.evictions, (unsigned long long)stats.items);
+    REQUIRE(stats.items > 200, "the cache holds %llu entries only", (unsigned long long)stats.items);
+    for (int i = 0; i < 4; i++) {
+        kill(readers[i], SIGCONT);
+        REQUIRE(support_wait(readers[i], 30000) == 0, "reader %d", i);
+    }
+    millpond_close(pond);
+    support_require_whole(path);
+    return 0;
+}
+
+/* Views what it stores until it may not any more. */
+static int hold_all(void *arg) {
+    static struct millpond_view views[32];
+    unsigned char value[400] = {0};
+    uint64_t number = *(uint64_t *)arg * 1000;
+    struct millpond *own = support_open(path, NULL);
+    int result = MILLPOND_OK;
+    for (int n = 0; result == MILLPOND_OK && n < 32; number++) {
+        char key[SUPPORT_KEY_BYTES + 1];
+        support_key(key, number);
+        result = millpond_set(own, key, SUPPORT_KEY_BYTES, value, sizeof value, 0);
+        if (result == MILLPOND_OK) result = millpond_view(own, key, SUPPORT_KEY_BYTES, &views[n]);
+        n += result == MILLPOND_OK;
+    }
+    REQUIRE(result == MILLPOND_ERR_PINNED || result == MILLPOND_ERR_FULL, "ended with %d", result);
+    __atomic_add_fetch(&shared->opened, 1, __ATOMIC_SEQ_CST);
+    for (;;) support_sleep_ms(100);
+}
+
+static int everything_is_held(void *arg) {
+    (void)arg;
+    unsigned char value[400] = {0};
+    uint64_t numbers[6];
+    pid_t holders[6];
+    shared = support_share(sizeof *shared);
+    path = support_path("held.pond");
+    pond = support_create(path, 64 << 10);
+    for (uint64_t i = 0; i < 6; i++) {
+        numbers[i] = i;
+        holders[i] = support_fork(hold_all, &numbers[i]);
+        for (int ms = 0; load(&shared->opened) < i + 1; ms++) {
+            REQUIRE(ms < 30000, "holder %d does not begin", (int)i);
+            support_sleep_ms(1);
+        }
+    }
+    int result = MILLPOND_OK, sets = 0;
+    while ((result = millpond_set(pond, "more", 4, value, sizeof value, 0)) == MILLPOND_OK && sets < 10000) sets++;
+    REQUIRE(result == MILLPOND_ERR_FULL, "a set where everything is held: %d after %d", result, sets);
+    REQUIRE(millpond_get(pond, "none", 4, NULL, 0, NULL) == MILLPOND_MISS, "get");
+    for (int i = 0; i < 6; i++) support_kill(holders[i]);
+    REQUIRE(millpond_set(pond, "again", 5, value, sizeof value, 0) == MILLPOND_OK, "a set when the holders are dead");
+    millpond_close(pond);
+    support_require_whole(path);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct support_case cases[] = {
         {"readers notice nothing and writers are busy at the worst", stopped_and_continued, 60000},
         {"a stopped owner that is killed leaves its lock at once", stopped_and_killed, 60000},
         {"a stopped opener that is killed holds nobody up", stopped_while_opening, 60000},
+        {"the cache is cycled a hundred times beside readers stopped with views", stopped_with_views, 120000},
+        {"where everything is held by views a set says so, until they end", everything_is_held, 60000},
     };
     return support_run_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }

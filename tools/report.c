@@ -70,7 +70,7 @@ const char *report_advice(int result) {
     case MILLPOND_ERR_TOO_LARGE: return "create the pond with a larger --max-item, or store less ('millpond stats' names the limit)";
     case MILLPOND_ERR_TXN_TOO_LARGE: return "split it, or create a larger pond";
     case MILLPOND_ERR_BUSY: return "look for a stopped process that has it open, and try again";
-    case MILLPOND_ERR_FULL: return "create a larger pond";
+    case MILLPOND_ERR_FULL: return "end programs that hold views for long, or create a larger pond";
     case MILLPOND_ERR_NOT_A_NUMBER: return "delete the key or set it to a number";
     case MILLPOND_ERR_OVERFLOW: return "set the key anew";
     case MILLPOND_ERR_NO_MEMORY: return "end other programs, or raise the limit (ulimit -v)";
