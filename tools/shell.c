@@ -34,17 +34,27 @@ struct command {
 
 /* ---- answers ---- */
 
+static bool erred; /* an error was answered since the last begin */
+
+static void begin_error(void) {
+    erred = true;
+    fputs("(error) ", stdout);
+}
+
 static void answer_result(int result) {
     switch (result) {
     case MILLPOND_OK: puts("OK"); break;
     case MILLPOND_MISS: puts("(miss)"); break;
     case MILLPOND_EXISTS: puts("(exists)"); break;
     case MILLPOND_CHANGED: puts("(conflict)"); break;
-    default: printf("(error) %s; %s\n", millpond_strerror(result), report_advice(result));
+    default: begin_error(); printf("%s; %s\n", millpond_strerror(result), report_advice(result));
     }
 }
 
-static void answer_wrong(const char *sentence) { printf("(error) %s\n", sentence); }
+static void answer_wrong(const char *sentence) {
+    begin_error();
+    puts(sentence);
+}
 
 static void put_value(const void *value, size_t value_bytes) {
     const char *p = value;
@@ -137,14 +147,16 @@ static void do_get(struct shell *shell, const struct bytes *word, size_t count) 
 
 /* One answer of several on a line. */
 static void put_one(int result, const void *value, size_t value_bytes) {
-    if (result == MILLPOND_OK)
+    if (result == MILLPOND_OK) {
         put_value(value, value_bytes);
-    else if (result == MILLPOND_MISS)
+    } else if (result == MILLPOND_MISS) {
         fputs("(miss)", stdout);
-    else if (result == MILLPOND_CHANGED)
+    } else if (result == MILLPOND_CHANGED) {
         fputs("(conflict)", stdout);
-    else
-        printf("(error) %s", millpond_strerror(result));
+    } else {
+        begin_error();
+        fputs(millpond_strerror(result), stdout);
+    }
 }
 
 typedef int (*reading)(struct millpond *pond, struct millpond_mget *items, size_t item_count);
@@ -217,10 +229,12 @@ static void do_snapshot(struct shell *shell, const struct bytes *word, size_t co
 static void do_begin(struct shell *shell, const struct bytes *word, size_t count) {
     (void)word;
     (void)count;
-    if (shell->txn != NULL)
+    if (shell->txn != NULL) {
         answer_wrong("a transaction is open already; commit or abort it first");
-    else
-        answer_result(millpond_txn_begin(shell->pond, &shell->txn));
+        return;
+    }
+    erred = false;
+    answer_result(millpond_txn_begin(shell->pond, &shell->txn));
 }
 
 static bool inside_txn(const struct shell *shell) {
@@ -233,7 +247,12 @@ static void do_commit(struct shell *shell, const struct bytes *word, size_t coun
     (void)word;
     (void)count;
     if (!inside_txn(shell)) return;
-    answer_result(millpond_txn_commit(shell->txn));
+    if (erred && !shell->prompt) { /* nobody has read that a part of it was refused */
+        millpond_txn_abort(shell->txn);
+        answer_wrong("an error was answered since its begin, so nothing has happened; mend that and begin again");
+    } else {
+        answer_result(millpond_txn_commit(shell->txn));
+    }
     shell->txn = NULL;
 }
 
@@ -397,11 +416,13 @@ static void obey(struct shell *shell, struct words *words, const void *line, siz
     const struct command *command = find_command(&words->word[0]);
     size_t operands = words->count - 1;
     if (command == NULL) {
-        fputs("(error) unknown command '", stdout);
+        begin_error();
+        fputs("unknown command '", stdout);
         format_escaped(stdout, words->word[0].data, words->word[0].size_bytes);
         puts("'; 'help' lists them");
     } else if (operands < command->words_min || operands > command->words_max) {
-        printf("(error) wrong number of words; use: %s %s\n", command->name, command->operands);
+        begin_error();
+        printf("wrong number of words; use: %s %s\n", command->name, command->operands);
     } else {
         command->run(shell, words->word + 1, operands);
     }

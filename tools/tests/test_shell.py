@@ -51,10 +51,18 @@ class Pipe(PondCase):
 
     def test_transactions_out_of_place(self):
         pond = self.create()
-        answers = self.ask(pond, "commit", "abort", "begin", "begin", "add a 1", "replace a 1", "touch a 1s", "commit")
+        answers = self.ask(pond, "commit", "abort", "begin", "begin", "add a 1", "replace a 1", "touch a 1s", "abort")
         for i in (0, 1, 3, 4, 5, 6):
             self.assertRegex(answers[i], r"^\(error\) [^;]+; .+")
         self.assertEqual([answers[2], answers[7]], ["OK", "OK"])
+
+    def test_a_transaction_of_which_a_part_was_refused(self):
+        pond = self.create()
+        sets = [f"set k{i} v" for i in range(200)]  # more than one shard's log takes
+        for wrong in (sets, ["set a 1", "touch a 1s"], ["set a 1", "sett b 2"], ["set a 1", "incr a x"], ["set a 1", "set b"]):
+            answers = self.ask(pond, "begin", *wrong, "commit", "get k0", "get a", "begin", "set a 2", "commit", "get a", "del a")
+            self.assertRegex(answers[len(wrong) + 1], r"^\(error\) .*nothing has happened; .+")
+            self.assertEqual(answers[len(wrong) + 2:], ["(miss)", "(miss)", "OK", "OK", "OK", "2", "OK"])
 
     def test_times(self):
         pond = self.create()
