@@ -107,7 +107,7 @@ extern "C" {
     X(ERR_FULL, -25, "no room could be made")                                                                                          \
     X(ERR_UNLOCKABLE, -26, "the system has no working robust mutexes")                                                                 \
     X(ERR_IN_USE, -27, "the file is in use")                                                                                           \
-    X(ERR_PINNED, -28, "this thread holds too many views")                                                                              \
+    X(ERR_PINNED, -28, "too much is held by views")                                                                                     \
     X(ERR_TXN_TOO_LARGE, -29, "the transaction is too large")                                                                          \
     X(ERR_TIMEOUT, -31, "another caller's load did not end before the deadline")                                                       \
     X(ERR_LOADER, -32, "the loader failed")                                                                                            \
@@ -267,8 +267,9 @@ MILLPOND_API int millpond_contains(struct millpond *pond, const void *key, size_
 
 /* Copies the value only if it is another one than the caller has.
  *   version  in: the version of the copy that the caller has, 0 for none; out, on OK and TOO_SMALL: the version of this value.
- * Returns MILLPOND_OK (copied), UNCHANGED (nothing copied), or as millpond_get. buf_bytes 0 with version 0 asks for the version alone
- * (TOO_SMALL unless the value is empty). Since 0.1. */
+ * Returns MILLPOND_OK (copied), UNCHANGED (nothing copied), or as millpond_get. A worker that keeps what it made of a value asks with
+ * buf_bytes 0 and the version it has: UNCHANGED, MISS, or TOO_SMALL with the new version (OK where the value is empty), and nothing is
+ * copied. Since 0.1. */
 MILLPOND_API int millpond_get_if_changed(struct millpond *pond, const void *key, size_t key_bytes, void *buf, size_t buf_bytes,
                                          size_t *value_bytes, uint64_t *version);
 
@@ -302,9 +303,9 @@ struct millpond_view {
  * to 16) are kept, whatever happens to the key meanwhile, and the rest of the cache goes on. The value shown is the one of this moment;
  * it does not change.
  *   view  filled on MILLPOND_OK; need not be initialised.
- * Returns MILLPOND_OK; MISS; ERR_ARGUMENT; ERR_READ_ONLY (a pin must be written); ERR_PINNED (17 segments a thread at the most; or no
- * reader slot was free; or the value's pieces lie in too many segments: get copies any value); on the first view of a part of the file
- * also ERR_BUSY, ERR_REENTERED, ERR_NAMESPACE.
+ * Returns MILLPOND_OK; MISS; ERR_ARGUMENT; ERR_READ_ONLY (a pin must be written); ERR_PINNED (17 segments a thread at the most: release
+ * some; or no reader slot was free, `reader_slots` of the statistics; or the value's pieces lie in too many segments: get copies any
+ * value); on the first view of a part of the file also ERR_BUSY, ERR_REENTERED, ERR_NAMESPACE.
  * Lifetime: until millpond_view_release, at the latest until the thread that took it ends or closes its handle; then the view is gone.
  * A killed process holds nothing back: its pins end with it.
  * Threads: released by any thread of the process. A child of fork has no part in its parent's views: it may not read them, releasing
@@ -319,8 +320,9 @@ MILLPOND_API void millpond_view_release(struct millpond_view *view);
  *
  * Common to all: ttl_ms is the time to live in milliseconds, 0 for ever, at most 100 years. Every one returns
  * ERR_READ_ONLY on a read-only handle, ERR_BUSY when another writer kept the lock beyond lock_timeout_ms, ERR_REENTERED in a signal
- * handler that interrupted a writing call, ERR_ARGUMENT, and, where a value is stored, ERR_TOO_LARGE and ERR_FULL; then nothing has
- * changed. When a call returns MILLPOND_OK every process sees its effect in every call that begins afterwards. */
+ * handler that interrupted a writing call, ERR_ARGUMENT, and, where a value is stored, ERR_TOO_LARGE and ERR_FULL (everything that could
+ * leave is held by views); then nothing has changed. When a call returns MILLPOND_OK every process sees its effect in every call that
+ * begins afterwards. */
 
 /* Stores a value, whether the key was there or not. value may be NULL when value_bytes is 0. Since 0.1. */
 MILLPOND_API int millpond_set(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,

@@ -25,6 +25,7 @@ struct millpond {
     uint32_t lock_timeout_ms;
     struct pond_binding *store; /* what lies behind it (store.c), or NULL */
     uint32_t flags;             /* of millpond_open */
+    char *name;                 /* as it was opened, for messages */
     char *path;                 /* absolute; NULL when no path leads there for long */
     uint64_t look_again_ns;     /* MILLPOND_FOLLOW, and after a file could not be opened: not before this */
 };

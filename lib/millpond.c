@@ -83,8 +83,11 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
                                                                          : LOCK_TIMEOUT_MS_MAX;
     handle->flags = o->flags;
     pond_read_elsewhere = get_elsewhere;
-    int result = pond_map_open(path, o, &pond_handle_hooks, &handle->map, errmsg);
+    handle->name = strdup(path);
+    int result = handle->name ? pond_map_open(path, o, &pond_handle_hooks, &handle->map, errmsg)
+                              : pond_error_say(MILLPOND_ERR_NO_MEMORY, errmsg, path, "out of memory");
     if (result != MILLPOND_OK) {
+        free(handle->name);
         free(handle);
         return result;
     }
@@ -100,6 +103,7 @@ void millpond_close(struct millpond *pond) {
     pond_reader_leave(pond->map);
     pond_map_release(pond->map);
     free(pond->path);
+    free(pond->name);
     free(pond);
 }
 
@@ -114,7 +118,7 @@ int millpond_resize(struct millpond *pond, uint64_t size_bytes, char *errmsg) {
     if (errmsg) errmsg[0] = 0;
     if (!pond) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_resize", "the handle is missing; give one");
     if (!pond->path)
-        return pond_error_say(MILLPOND_ERR_NO_NAME, errmsg, "millpond_resize",
+        return pond_error_say(MILLPOND_ERR_NO_NAME, errmsg, pond->name,
                               "an anonymous pond, or one opened by its descriptor, has no name for a new file to take; make another one");
     do {
         struct pond_map *map = hold(pond);

@@ -487,7 +487,10 @@ static int what_cannot_be_says_so(void *arg) {
     REQUIRE(unlink(other) == 0, "unlink");
     options.flags = MILLPOND_ANONYMOUS;
     struct millpond *nameless = support_open("nameless", &options);
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
     refused(nameless, 2 << 20, MILLPOND_ERR_NO_NAME);
+    millpond_resize(nameless, 2 << 20, errmsg);
+    REQUIRE(strstr(errmsg, "nameless: "), "which pond is not said: %s", errmsg);
     REQUIRE(millpond_follow(nameless) == MILLPOND_ERR_NO_NAME, "follow");
     millpond_close(nameless);
     REQUIRE(stat(path, &st) == 0 && st.st_ino == inode_before && get(pond, 1) == MILLPOND_OK, "a refused resize has changed something");
