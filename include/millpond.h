@@ -697,9 +697,10 @@ MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t
     X(relinks, "hot segments that were kept without copying")                                                                          \
     X(bytes_set, "bytes of entries that were stored")                                                                                  \
     X(bytes_copied, "bytes of entries that eviction copied")                                                                           \
-    X(steps_max, "most entries that one write examined for eviction")                                                                  \
-    X(step_bytes_max, "most bytes that one write copied for eviction")                                                                 \
-    X(stalls, "writes that had to recycle a whole segment at once")                                                                    \
+    X(steps, "entries that writes examined to make room")                                                                              \
+    X(steps_max, "most entries that one write examined to make room, in all segments that it freed")                                   \
+    X(step_bytes_max, "most bytes that one write copied to make room")                                                                 \
+    X(stalls, "writes that had to recycle whole segments at once")                                                                     \
     X(lock_waits, "times that a writer had to wait for another")                                                                       \
     X(lock_timeouts, "times that it gave up waiting")                                                                                  \
     X(recoveries, "times that a writer repaired what a dead one left")                                                                 \

@@ -36,6 +36,7 @@ struct part {
     uint32_t shard, first, count;
     uint32_t changes; /* how many of them are written or removed */
     uint64_t units;   /* that they need */
+    struct pond_paid paid;
 };
 
 struct commit {
@@ -158,9 +159,9 @@ static int write_item(const struct pond_ref *ref, struct pond_txn_item *item) {
 }
 
 /* The part whose entries found no room, or NULL. */
-static const struct part *write_all(struct commit *c) {
+static struct part *write_all(struct commit *c) {
     for (uint32_t p = 0; p < c->part_count; p++) {
-        const struct part *part = &c->parts[p];
+        struct part *part = &c->parts[p];
         struct pond_ref ref = pond_ref_of(c->map, part->shard);
         if (part->changes == 0) continue;
         pond_redo_begin(&ref);
@@ -179,18 +180,19 @@ static void drop_all(const struct commit *c, const struct part *last) {
 
 /* Frees segments: one; if that was not enough, as many as the part's entries fill; then as many as they can need where the ends of segments
  * stay empty (an entry is at most a quarter of one). */
-static int recycle(const struct commit *c, const struct part *part, unsigned attempt) {
+static int recycle(const struct commit *c, struct part *part, unsigned attempt) {
     struct pond_ref ref = pond_ref_of(c->map, part->shard);
     uint64_t filled = part->units / ref.g->segment_units;
     uint64_t wanted = attempt == 1 ? (uint64_t)ref.shard->free_count + 1 : attempt == 2 ? filled + 2 : filled * 3 / 2 + 4;
     while (ref.shard->free_count < wanted)
-        if (!pond_recycle_force(&ref)) return 0;
+        if (!pond_recycle_force(&ref, &part->paid)) return 0;
     return 1;
 }
 
 /* C6 and C7. */
 static int place_all(struct commit *c) {
-    const struct part *last = &c->parts[c->part_count - 1], *failed;
+    const struct part *last = &c->parts[c->part_count - 1];
+    struct part *failed;
     unsigned attempt = 0;
     while ((failed = write_all(c)) != NULL) {
         drop_all(c, failed);
@@ -234,7 +236,7 @@ static uint32_t straggler(const struct commit *c) {
 static int attempt(struct commit *c) {
     for (uint32_t p = 0; p < c->part_count; p++) {
         struct pond_ref ref = pond_ref_of(c->map, c->parts[p].shard);
-        if (c->parts[p].changes) pond_recycle_step(&ref, c->parts[p].units);
+        if (c->parts[p].changes) pond_recycle_step(&ref, c->parts[p].units, &c->parts[p].paid);
     }
     if (!unchanged(c)) return MILLPOND_CHANGED;
     int result = place_all(c);

@@ -95,21 +95,22 @@ static int take(struct copying *c, const struct pond_ref *ref, uint32_t where, s
 /* Room, and the bytes. 0 when the file has none for it. */
 static int write_entry(const struct pond_ref *ref, struct pond_content *content, const struct entry *e, struct pond_room *room) {
     const struct pond_old none = {0};
+    struct pond_paid paid = {0};
     uint32_t units = pond_entry_units(content);
     if (!pond_large_is(ref->g, units, e->value_bytes)) {
         if (units > ref->g->entry_units_max) return 0;
         for (;;) {
-            pond_recycle_step(ref, units);
+            pond_recycle_step(ref, units, &paid);
             if (pond_publish_room(ref, room, units, 1)) break;
-            if (!pond_recycle_force(ref)) return 0;
+            if (!pond_recycle_force(ref, &paid)) return 0;
         }
         pond_room_put(ref, room, content);
         return 1;
     }
     if (!pond_large_fits(ref->g, content->key_bytes, e->value_bytes)) return 0;
-    pond_recycle_step(ref, e->value_bytes / POND_UNIT_BYTES);
+    pond_recycle_step(ref, e->value_bytes / POND_UNIT_BYTES, &paid);
     while (ref->shard->free_count < pond_large_segments(ref->g, content->key_bytes, e->value_bytes))
-        if (!pond_recycle_force(ref)) return 0;
+        if (!pond_recycle_force(ref, &paid)) return 0;
     struct pond_root *list = pond_large_list(ref->g, e->value_bytes);
     if (!list) return 0;
     int done = pond_publish_write_large(ref, &none, room, content, e->value, e->value_bytes, list);

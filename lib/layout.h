@@ -372,6 +372,7 @@ struct pond_shard_counters { /* since creation; holder of the mutex. Those of ev
     uint64_t deletes, evictions, index_evictions, expirations, ghost_hits, relinks;
     uint64_t bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages, stalls;
     uint64_t flights, flight_waits, flight_takeovers, flights_revoked, flights_full, stale_served;
+    uint64_t steps; /* entries examined by recycling */
 };
 
 /* The walk of the segment that is being recycled (recycle.c). All of it may be forgotten: a walk can start again. */

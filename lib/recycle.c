@@ -12,6 +12,11 @@
  * free segments run out, twice over. So a walk is done before the room is needed, and no write pays for a whole segment (I7). The
  * entries of an instalment are decoded first and their buckets prefetched, then acted on: the walk's cache misses overlap.
  *
+ * The bound for a write of U units: 64 + U / 64 entries are examined for its instalment. A write for which that is not enough frees
+ * segments at once (a stall): one where nothing is free; for a value in chunks as many as it may fill. Each costs the walks of at most 5
+ * victims, of which the last keeps nothing; a walk looks at an entry once or twice. A value makes room for all of itself at once: a reserve
+ * that would spread it would have to be as large as the largest value.
+ *
  * Killed anywhere: entries that were dropped or copied are no longer named by the index, so the walk can start again from the beginning,
  * and does. Every slot change is one change of the index (index.c); the victim is freed only after a whole walk found nothing that names
  * it. From the begin of the walk on, holes of the victim are not reused (segment.c refuses them): nothing new appears behind the walker.
@@ -38,12 +43,9 @@
 
 enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2, PACK = 3 };
 
-#define BATCH                16u /* entries decoded ahead */
-#define STEP_ENTRIES_MIN     4u  /* of an instalment */
-#define STEP_ENTRIES_MAX     64u
-#define MERCIFUL_VICTIMS     4u  /* of a forced recycling: after so many that freed nothing, hot entries are dropped too */
-#define MERCIFUL_VICTIMS_MAX 16u /* the same while some segments are free, but not as many as a large value needs */
-#define ENTRY_COST_UNITS     8u  /* what examining an entry costs besides its size, in units: a probe of the index */
+#define BATCH            16u /* entries decoded ahead */
+#define STEP_ENTRIES_MIN 4u  /* of an instalment */
+#define ENTRY_COST_UNITS 8u  /* what examining an entry costs besides its size, in units: a probe of the index */
 
 /* An entry of the victim, decoded. */
 struct item {
@@ -169,17 +171,19 @@ static int keep(struct walker *w, const struct item *item, const struct pond_spo
     const struct pond_ref *ref = w->ref;
     int pack = w->walk->phase == PACK, promoted = w->queue == POND_SMALL && hits_at(w, spot) >= POND_PROMOTE_HITS;
     uint32_t queue = pack ? w->queue : (uint32_t)POND_MAIN;
-    int kept = item->d.flags & POND_ENTRY_CHUNK
-                   ? pond_relocate_chunk(ref, spot, item->where, &item->d, item->chunk.number, queue, w->now_ms)
-                   : pond_relocate_entry(ref, spot, queue, 0, w->now_ms) != 0;
-    if (!kept) return 0;
+    uint32_t units = item->d.units;
+    if (item->d.flags & POND_ENTRY_CHUNK)
+        units = pond_relocate_chunk(ref, spot, item->where, &item->d, item->chunk.number, queue, w->now_ms);
+    else if (pond_relocate_entry(ref, spot, queue, 0, w->now_ms) == 0)
+        units = 0;
+    if (units == 0) return 0;
     POND_CRASHPOINT("recycle.copied");
     if (!pack) {
         struct pond_spot now = {spot->bucket, spot->slot, pond_load_64(&ref->buckets[spot->bucket].slot[spot->slot])};
         lower_hits(w, item, &now, promoted);
     }
-    pond_bump_64(&ref->shard->counters.bytes_copied, (uint64_t)item->d.units * POND_UNIT_BYTES);
-    w->copied_bytes += (uint64_t)item->d.units * POND_UNIT_BYTES;
+    pond_bump_64(&ref->shard->counters.bytes_copied, (uint64_t)units * POND_UNIT_BYTES);
+    w->copied_bytes += (uint64_t)units * POND_UNIT_BYTES;
     return 1;
 }
 
@@ -318,13 +322,17 @@ static uint32_t walking(const struct pond_ref *ref) {
     return 0;
 }
 
-static void note_step(const struct pond_ref *ref, const struct walker *w) {
-    struct pond_shard_counters *counters = &ref->shard->counters;
-    if (w->examined > counters->steps_max) counters->steps_max = w->examined;
-    if (w->copied_bytes > counters->step_bytes_max) counters->step_bytes_max = w->copied_bytes;
+/* The most that one write has paid is what all its victims cost together. */
+static void note_paid(const struct walker *w, struct pond_paid *paid) {
+    struct pond_shard_counters *counters = &w->ref->shard->counters;
+    paid->entries += w->examined;
+    paid->bytes += w->copied_bytes;
+    pond_bump_64(&counters->steps, w->examined);
+    if (paid->entries > counters->steps_max) pond_store_64(&counters->steps_max, paid->entries);
+    if (paid->bytes > counters->step_bytes_max) pond_store_64(&counters->step_bytes_max, paid->bytes);
 }
 
-int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
+int pond_recycle_step(const struct pond_ref *ref, uint64_t units, struct pond_paid *paid) {
     struct pond_shard *shard = ref->shard;
     if (pond_recycle_idle(ref)) return 0;
     uint64_t now_ms = pond_clock_read(ref->map);
@@ -337,26 +345,24 @@ int pond_recycle_step(const struct pond_ref *ref, uint64_t units) {
     /* Relinks free nothing: the more of them, the faster the walk. */
     uint64_t relinks = shard->walk.relinks < POND_RELINKS_MAX ? shard->walk.relinks : POND_RELINKS_MAX;
     uint64_t budget = (units * (2 + 2 * left / room) + STEP_ENTRIES_MIN * ENTRY_COST_UNITS) * (1 + relinks);
-    advance(&w, budget, STEP_ENTRIES_MAX + (unsigned)(units / 64));
-    note_step(ref, &w);
+    advance(&w, budget, POND_STEP_ENTRIES_MAX + (unsigned)(units / POND_STEP_UNITS));
+    note_paid(&w, paid);
     return 1;
 }
 
-int pond_recycle_force(const struct pond_ref *ref) {
+int pond_recycle_force(const struct pond_ref *ref, struct pond_paid *paid) {
     struct pond_shard *shard = ref->shard;
     uint32_t free_before = shard->free_count;
-    pond_bump_64(&shard->counters.stalls, 1);
+    if (!paid->stalled) pond_bump_64(&shard->counters.stalls, 1);
+    paid->stalled = 1;
     for (uint32_t turns = 0; turns < 2 * ref->g->segment_count && shard->free_count <= free_before; turns++) {
         uint64_t now_ms = pond_clock_read(ref->map);
         uint32_t victim = walking(ref);
         if (victim == 0) victim = begin(ref, now_ms);
         if (victim == 0) return 0;
-        struct walker w = walker_of(ref, victim, now_ms, turns >= (shard->free_count == 0 ? MERCIFUL_VICTIMS : MERCIFUL_VICTIMS_MAX));
-        while (shard->walk.victim == w.segment + 1) {
-            w.examined = 0;
-            advance(&w, UINT64_MAX, UINT32_MAX);
-        }
-        note_step(ref, &w);
+        struct walker w = walker_of(ref, victim, now_ms, turns + 1 >= POND_FORCE_VICTIMS);
+        while (shard->walk.victim == w.segment + 1) advance(&w, UINT64_MAX, UINT32_MAX);
+        note_paid(&w, paid);
     }
     return shard->free_count > free_before;
 }

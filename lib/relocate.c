@@ -57,8 +57,8 @@ uint32_t pond_relocate_entry(const struct pond_ref *ref, const struct pond_spot 
     return fresh;
 }
 
-int pond_relocate_chunk(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, const struct pond_decoded *d,
-                        uint32_t number, uint32_t queue, uint64_t now_ms) {
+uint32_t pond_relocate_chunk(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, const struct pond_decoded *d,
+                             uint32_t number, uint32_t queue, uint64_t now_ms) {
     uint32_t root_where = pond_slot_where(spot->word);
     const unsigned char *root_at = pond_ref_at(ref, root_where), *at = pond_ref_at(ref, where);
     struct pond_decoded root;
@@ -83,5 +83,5 @@ int pond_relocate_chunk(const struct pond_ref *ref, const struct pond_spot *spot
     pond_index_swing(ref, spot, fresh, 0);
     POND_CRASHPOINT("recycle.root_swung");
     pond_retire_one(ref, root_where);
-    return 1;
+    return d->units + root.units;
 }

@@ -12,9 +12,9 @@
 uint32_t pond_relocate_entry(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t queue, uint64_t expiry, uint64_t now_ms);
 
 /* Writes the chunk at `where` (d: what it says), the number-th of the value whose root `spot` names, anew in `queue`, and its root after
- * it, with the new place in its list; the old root becomes a hole, the old chunk is the caller's. Returns 0 when there was no room:
- * nothing changed. */
-int pond_relocate_chunk(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, const struct pond_decoded *d,
-                        uint32_t number, uint32_t queue, uint64_t now_ms);
+ * it, with the new place in its list; the old root becomes a hole, the old chunk is the caller's. Returns the units that were copied,
+ * or 0 when there was no room: nothing changed. */
+uint32_t pond_relocate_chunk(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t where, const struct pond_decoded *d,
+                             uint32_t number, uint32_t queue, uint64_t now_ms);
 
 #endif

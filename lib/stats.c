@@ -22,7 +22,7 @@ static void add_shard(struct pond_map *map, uint32_t number, struct millpond_sta
 #define SUM(name) s->name += pond_load_64(&c->name)
     SUM(sets), SUM(deletes), SUM(evictions), SUM(index_evictions), SUM(expirations), SUM(ghost_hits), SUM(hole_hits), SUM(relinks);
     SUM(flights), SUM(flight_waits), SUM(flight_takeovers), SUM(flights_revoked), SUM(flights_full), SUM(stale_served);
-    SUM(bytes_set), SUM(bytes_copied), SUM(lock_waits), SUM(lock_timeouts), SUM(recoveries), SUM(stalls);
+    SUM(bytes_set), SUM(bytes_copied), SUM(lock_waits), SUM(lock_timeouts), SUM(recoveries), SUM(stalls), SUM(steps);
 #undef SUM
     s->steps_max = larger(s->steps_max, pond_load_64(&c->steps_max));
     s->step_bytes_max = larger(s->step_bytes_max, pond_load_64(&c->step_bytes_max));

@@ -120,6 +120,7 @@ static int set_small(const struct pond_ref *ref, const struct pond_key *key, con
                      uint32_t units, uint32_t guess, uint64_t ttl_ms, const struct millpond_set *o) {
     struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
     struct pond_old old;
+    struct pond_paid paid = {0};
     int ghost = -1, ahead = 0;
     if (guess ? o->when == MILLPOND_ALWAYS : new_keys == NEW_KEYS_MAX) { /* from here on nothing is refused that took a hole */
         write_ahead(ref, c, units, guess, &room);
@@ -130,13 +131,13 @@ static int set_small(const struct pond_ref *ref, const struct pond_key *key, con
         int result = o->when != MILLPOND_ALWAYS ? condition(&old, o) : MILLPOND_OK;
         if (result != MILLPOND_OK) return result;
         if (ahead && old.found && old.where == guess) break;
-        if (first && !ahead && !pond_recycle_idle(ref) && pond_recycle_step(ref, units)) continue;
+        if (first && !ahead && !pond_recycle_idle(ref) && pond_recycle_step(ref, units, &paid)) continue;
         uint32_t queue = pond_publish_queue(ref, &old, key->hash, POND_SMALL, &ghost);
         if (ahead) ahead = stays(ref, &room, queue, !old.found);
         if (ahead) break;
         room.queue = queue;
         if (pond_room_find(ref, &room, units, !old.found)) break;
-        if (!pond_recycle_force(ref)) return MILLPOND_ERR_FULL;
+        if (!pond_recycle_force(ref, &paid)) return MILLPOND_ERR_FULL;
     }
     new_keys = old.found ? 0 : new_keys < NEW_KEYS_MAX ? new_keys + 1 : NEW_KEYS_MAX;
     if (!ahead) pond_entry_write(ref, room.where, room.units, c);
@@ -151,13 +152,14 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
     struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
     struct pond_old old;
     int ghost = -1;
+    struct pond_paid paid = {0};
     struct pond_root *list = pond_large_list(ref->g, bytes);
     if (!list) return MILLPOND_ERR_NO_MEMORY;
     pond_publish_find(ref, place, key, &old);
     int result = condition(&old, o);
-    if (result == MILLPOND_OK) pond_recycle_step(ref, bytes / POND_UNIT_BYTES);
+    if (result == MILLPOND_OK) pond_recycle_step(ref, bytes / POND_UNIT_BYTES, &paid);
     while (result == MILLPOND_OK && ref->shard->free_count < pond_large_segments(ref->g, key->count, bytes))
-        if (!pond_recycle_force(ref)) result = MILLPOND_ERR_FULL;
+        if (!pond_recycle_force(ref, &paid)) result = MILLPOND_ERR_FULL;
     if (result == MILLPOND_OK) {
         pond_publish_find(ref, place, key, &old); /* recycling may have taken it */
         result = condition(&old, o);
@@ -300,6 +302,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
 /* In place where the entry has an expiry; else it is written anew, with one, and with the version and the chunks that it has. */
 int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, uint64_t ttl_ms) {
     struct pond_place place = pond_place_of(&map->geometry, key->hash);
+    struct pond_paid paid = {0};
     struct pond_ref ref;
     struct pond_old old;
     int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
@@ -315,7 +318,7 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
         pond_store_release_64((uint64_t *)(void *)(pond_ref_at(&ref, old.where) + 8), word);
         POND_CRASHPOINT("touch.stored");
     } else if (old.alive && ttl_ms) {
-        if (pond_recycle_step(&ref, old.d.units)) pond_publish_find(&ref, &place, key, &old);
+        if (pond_recycle_step(&ref, old.d.units, &paid)) pond_publish_find(&ref, &place, key, &old);
         result = old.alive ? MILLPOND_OK : MILLPOND_MISS;
         uint64_t word = pond_expiry_pack(now_ms + ttl_ms, 0);
         while (result == MILLPOND_OK) {
@@ -325,7 +328,7 @@ int pond_write_touch(struct pond_map *map, uint32_t timeout_ms, const struct pon
                 pond_retire_one(&ref, old.where);
                 break;
             }
-            if (!pond_recycle_force(&ref)) result = MILLPOND_ERR_FULL;
+            if (!pond_recycle_force(&ref, &paid)) result = MILLPOND_ERR_FULL;
             pond_publish_find(&ref, &place, key, &old);
             if (!old.alive && result == MILLPOND_OK) result = MILLPOND_MISS;
         }

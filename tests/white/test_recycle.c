@@ -6,6 +6,7 @@
 
 static struct white *w;
 static struct pond_ref ref;
+static struct pond_paid paid;
 
 static void with_shape(const struct white_shape *shape) {
     w = white_new(shape);
@@ -25,8 +26,8 @@ static uint64_t items_that_fit(size_t value_bytes) { return capacity_bytes() / (
 
 /* ---- pacing ---- */
 
-/* An instalment: 64 entries, and one more for each 64 units that were written. */
-static uint64_t step_bound(size_t value_bytes) { return 64 + (value_bytes + 64) / POND_UNIT_BYTES / 64; }
+/* An instalment. */
+static uint64_t step_bound(size_t value_bytes) { return POND_STEP_ENTRIES_MAX + (value_bytes + 64) / POND_UNIT_BYTES / POND_STEP_UNITS; }
 
 Test(recycle, no_write_examines_more_entries_than_its_instalment) {
     struct support_random random = support_seed("pacing");
@@ -57,6 +58,46 @@ Test(recycle, large_entries_are_paid_for_in_proportion) {
     }
     cr_assert_leq(counters()->steps_max, step_bound(3900), "a write examined %llu entries", (unsigned long long)counters()->steps_max);
     cr_assert_eq(counters()->stalls, 0);
+    white_require_whole(&ref);
+}
+
+/* The bound of recycle.c for a value in chunks: its instalment, and the walks of as many victims as segments that it may fill take. */
+static uint64_t large_bound(size_t value_bytes, uint64_t segment_entries) {
+    return step_bound(value_bytes) + pond_large_segments(ref.g, 8, value_bytes) * POND_FORCE_VICTIMS * 2 * segment_entries;
+}
+
+/* One in fifty goes into chunks, up to a dozen segments. */
+static size_t mixed_bytes(uint64_t key) {
+    uint64_t lot = pond_mix(key + 1);
+    return key % 50 ? 100 + lot % 400 : 5000 + lot % 195000;
+}
+
+Test(recycle, the_most_that_a_write_paid_counts_all_segments_that_it_freed) {
+    struct support_random random = support_seed("whole sets");
+    uint64_t total = 0, most = 0, most_bytes = 0, stalls = 0, several = 0;
+    for (uint64_t i = 0; total < 8 * capacity_bytes(); i++) {
+        size_t bytes = mixed_bytes(i);
+        struct pond_shard_counters before = *counters();
+        cr_assert_eq(white_put(w, i, i, bytes, 0), MILLPOND_OK);
+        uint64_t entries = counters()->steps - before.steps, copied = counters()->bytes_copied - before.bytes_copied;
+        most = entries > most ? entries : most;
+        most_bytes = copied > most_bytes ? copied : most_bytes;
+        stalls += counters()->stalls - before.stalls > 1;
+        several += counters()->stalls > before.stalls && bytes > 4 * ref.g->segment_bytes;
+        if (counters()->stalls == before.stalls)
+            cr_assert_leq(entries, step_bound(bytes), "%llu entries for %zu bytes", (unsigned long long)entries, bytes);
+        cr_assert_leq(entries, large_bound(bytes, ref.g->segment_bytes / 120), "%llu entries for %zu bytes", (unsigned long long)entries,
+                      bytes);
+        for (uint64_t k = 0; k < 3; k++) {
+            uint64_t key = i - support_below(&random, i < 3000 ? i + 1 : 3000);
+            white_expect(w, key, key, mixed_bytes(key));
+        }
+        total += bytes + 24;
+    }
+    cr_assert_gt(several, 10, "%llu sets freed several segments", (unsigned long long)several);
+    cr_assert_eq(stalls, 0, "a write is one stall, whatever it frees");
+    cr_assert_eq(counters()->steps_max, most);
+    cr_assert_eq(counters()->step_bytes_max, most_bytes);
     white_require_whole(&ref);
 }
 
@@ -210,7 +251,7 @@ Test(recycle, forcing_frees_a_segment_whatever_lives_in_it) {
     }
     for (int i = 0; i < 50; i++) {
         uint32_t before = ref.shard->free_count;
-        cr_assert(pond_recycle_force(&ref));
+        cr_assert(pond_recycle_force(&ref, &paid));
         cr_assert_gt(ref.shard->free_count, before);
         white_require_whole(&ref);
     }
@@ -225,10 +266,10 @@ Test(recycle, forcing_gives_up_when_everything_is_pinned) {
     cr_assert_leq(ref.g->segment_count, POND_READER_PINS);
     for (uint32_t i = 0; i < ref.g->segment_count; i++) pins[i] = i + 1;
     while (ref.shard->free_count > 0 && white_put(w, 1000, 1, 900, 0) == MILLPOND_OK) white_delete(w, 1000);
-    cr_assert(!pond_recycle_force(&ref));
+    cr_assert(!pond_recycle_force(&ref, &paid));
     white_require_whole(&ref);
     memset(pins, 0, sizeof w->map.readers[3].pin);
-    cr_assert(pond_recycle_force(&ref));
+    cr_assert(pond_recycle_force(&ref, &paid));
 }
 
 static void *pin_all_and_end(void *unused) {
@@ -245,7 +286,7 @@ Test(recycle, the_pins_of_a_dead_owner_hold_nothing_back) {
     pthread_t owner;
     cr_assert_eq(pthread_create(&owner, NULL, pin_all_and_end, NULL), 0);
     pthread_join(owner, NULL);
-    cr_assert(pond_recycle_force(&ref));
+    cr_assert(pond_recycle_force(&ref, &paid));
     white_require_whole(&ref);
 }
 
@@ -348,7 +389,7 @@ Test(recycle, a_segment_that_cannot_be_walked_is_emptied_through_the_index) {
     uint32_t victim = ref.shard->queue_head[POND_SMALL] - 1;
     const uint64_t *first = (const uint64_t *)(const void *)pond_ref_at(&ref, pond_segment_start(ref.g, victim));
     memset(pond_ref_at(&ref, pond_segment_start(ref.g, victim) + pond_word_units(*first)), 0xFF, POND_UNIT_BYTES);
-    cr_assert(pond_recycle_force(&ref));
+    cr_assert(pond_recycle_force(&ref, &paid));
     cr_assert_geq(counters()->damages, 1);
     for (uint32_t b = 0; b < ref.g->bucket_count; b++)
         for (unsigned i = 0; i < POND_BUCKET_SLOTS; i++)

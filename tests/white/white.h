@@ -11,6 +11,7 @@
 #include "evict.h"
 #include "expire.h"
 #include "index.h"
+#include "large.h"
 #include "layout.h"
 #include "lock.h"
 #include "mapping.h"
