@@ -8,7 +8,8 @@
  *            main when its name is in the ghost. Small's oldest goes to main with two hits or more, else into the ghost; main's oldest
  *            goes round again with one hit less while it has any (at most 3 count). Main is evicted from while it holds more than its
  *            share, small otherwise.
- *   Belady   the item whose next request is farthest away; with sizes it is no longer a bound, but still a measure. */
+ *   Belady   the item whose next request is farthest away; one that will have expired by then is never asked for. With sizes it is no
+ *            longer a bound, but still a measure. */
 #include "policies.h"
 
 #include "policy_queue.h"
@@ -37,6 +38,10 @@ static uint64_t one_queue(const struct policy_requests *requests, enum order ord
     cache_init(&cache, requests);
     for (uint64_t at = 0; at < requests->count; at++) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        for (uint32_t over; (over = next_expired(&cache, at)) != NONE; ) {
+            hand = hand == over ? cache.newer[over] : hand;
+            unlink_from(&cache, &queue, over);
+        }
         bool hit = cache.place[id] == RESIDENT;
         uint64_t more = 0;
         if (hit) {
@@ -65,6 +70,7 @@ static uint64_t one_queue(const struct policy_requests *requests, enum order ord
             cache.cost[id] = cost;
             cache.hits[id] = 0;
             push(&cache, &queue, id, RESIDENT);
+            begin_life(&cache, id, at);
         }
     }
     cache_free(&cache);
@@ -138,7 +144,23 @@ static void make_room(struct s3fifo *s3, uint64_t more) {
     }
 }
 
-static uint64_t s3fifo_misses(const struct policy_requests *requests) {
+/* Takes out what has expired, or without a reaper only finds that this request's item has: what is stored anew in its place begins another
+ * life. */
+static bool expire(struct s3fifo *s3, uint64_t at, bool lazy) {
+    struct cache *cache = &s3->cache;
+    uint32_t id = cache->requests->ids[at];
+    if (!lazy) {
+        for (uint32_t over; (over = next_expired(cache, at)) != NONE; )
+            unlink_from(cache, cache->place[over] == SMALL ? &s3->small : &s3->main, over);
+        return false;
+    }
+    if (!cache->end_ms || !is_resident(cache, id) || cache->end_ms[id] > cache->requests->times_ms[at])
+        return false;
+    begin_life(cache, id, at);
+    return true;
+}
+
+static uint64_t s3fifo_misses_of(const struct policy_requests *requests, bool lazy) {
     struct s3fifo s3 = {.small = {NONE, NONE, 0}, .main = {NONE, NONE, 0}, .ghost = {NONE, NONE, 0}};
     struct cache *cache = &s3.cache;
     uint64_t misses = 0;
@@ -147,6 +169,10 @@ static uint64_t s3fifo_misses(const struct policy_requests *requests) {
     s3.main_share = requests->capacity - s3.small_share;
     for (uint64_t at = 0; at < requests->count; at++) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        if (expire(&s3, at, lazy)) {
+            misses++;
+            continue;
+        }
         if (cache->place[id] == SMALL || cache->place[id] == MAIN) {
             cache->hits[id] = cache->hits[id] < UINT8_MAX ? (uint8_t)(cache->hits[id] + 1) : UINT8_MAX;
             struct queue *queue = cache->place[id] == SMALL ? &s3.small : &s3.main;
@@ -166,47 +192,21 @@ static uint64_t s3fifo_misses(const struct policy_requests *requests) {
         cache->cost[id] = cost;
         cache->hits[id] = 0;
         push(cache, known ? &s3.main : &s3.small, id, known ? MAIN : SMALL);
+        begin_life(cache, id, at);
     }
     cache_free(cache);
     return misses;
 }
 
+static uint64_t s3fifo_misses(const struct policy_requests *requests) {
+    return s3fifo_misses_of(requests, false);
+}
+
+static uint64_t s3fifo_lazy_misses(const struct policy_requests *requests) {
+    return s3fifo_misses_of(requests, true);
+}
+
 /* ---- Belady ---- */
-
-/* A heap of (next request, item), farthest first. An item's older pairs stay inside until they come up and are seen to be out of date. */
-struct pair {
-    uint64_t next;
-    uint32_t id;
-};
-
-struct heap {
-    struct pair *pairs;
-    uint64_t count;
-};
-
-static void heap_push(struct heap *heap, struct pair pair) {
-    uint64_t at = heap->count++;
-    while (at > 0 && heap->pairs[(at - 1) / 2].next < pair.next) {
-        heap->pairs[at] = heap->pairs[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    heap->pairs[at] = pair;
-}
-
-static struct pair heap_pop(struct heap *heap) {
-    struct pair top = heap->pairs[0], last = heap->pairs[--heap->count];
-    uint64_t at = 0, child;
-    while ((child = at * 2 + 1) < heap->count) {
-        if (child + 1 < heap->count && heap->pairs[child + 1].next > heap->pairs[child].next)
-            child++;
-        if (heap->pairs[child].next <= last.next)
-            break;
-        heap->pairs[at] = heap->pairs[child];
-        at = child;
-    }
-    heap->pairs[at] = last;
-    return top;
-}
 
 /* Of each request: when its key is asked for next; never is farther than any. Keys that never come back differ by nothing, and the
  * heap takes any of them. */
@@ -222,14 +222,25 @@ static uint64_t *next_requests(const struct policy_requests *requests) {
     return next;
 }
 
+/* When the item is asked for next while it lives: never, if it has expired by then. */
+static uint64_t next_use(const struct cache *cache, const uint64_t *next, uint64_t at) {
+    const struct policy_requests *requests = cache->requests;
+    bool over = cache->end_ms && next[at] < requests->count && requests->times_ms[next[at]] >= cache->end_ms[requests->ids[at]];
+    return over ? UINT64_MAX : next[at];
+}
+
 static uint64_t belady_misses(const struct policy_requests *requests) {
     struct cache cache;
     uint64_t *next = next_requests(requests), *next_of = host_alloc(requests->key_count * sizeof *next_of);
-    struct heap heap = {host_alloc((requests->count + 1) * sizeof *heap.pairs), 0};
+    struct heap heap = {NULL, 0, 0, true};
     uint64_t misses = 0, stored = 0;
     cache_init(&cache, requests);
     for (uint64_t at = 0; at < requests->count; at++) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        for (uint32_t over; (over = next_expired(&cache, at)) != NONE; ) {
+            cache.place[over] = OUTSIDE;
+            stored -= cache.cost[over];
+        }
         bool hit = cache.place[id] == RESIDENT;
         misses += !hit;
         if (!hit && too_large(requests, cost))
@@ -242,10 +253,11 @@ static uint64_t belady_misses(const struct policy_requests *requests) {
         if (hit && requests->after && requests->after[at] == POLICY_REWRITE) {
             stored = stored - cache.cost[id] + cost;
             cache.cost[id] = cost;
+            begin_life(&cache, id, at);
         }
         while (stored + (hit ? 0 : cost) > requests->capacity) {
             struct pair pair = heap_pop(&heap);
-            if (cache.place[pair.id] != RESIDENT || next_of[pair.id] != pair.next)
+            if (cache.place[pair.id] != RESIDENT || next_of[pair.id] != pair.when)
                 continue;
             cache.place[pair.id] = OUTSIDE;
             stored -= cache.cost[pair.id];
@@ -254,9 +266,10 @@ static uint64_t belady_misses(const struct policy_requests *requests) {
             cache.place[id] = RESIDENT;
             cache.cost[id] = cost;
             stored += cost;
+            begin_life(&cache, id, at);
         }
-        next_of[id] = next[at];
-        heap_push(&heap, (struct pair){next[at], id});
+        next_of[id] = next_use(&cache, next, at);
+        heap_push(&heap, (struct pair){next_of[id], id});
     }
     cache_free(&cache);
     free(heap.pairs);
@@ -266,14 +279,15 @@ static uint64_t belady_misses(const struct policy_requests *requests) {
 }
 
 const struct policy policies[] = {
-    {"fifo", "oldest first", fifo_misses},
-    {"lru", "least recently used first", lru_misses},
-    {"sieve", "SIEVE, NSDI '24", sieve_misses},
-    {"s3fifo", "S3-FIFO, SOSP '23: small 10 %, ghost as large as main, promotion at two hits", s3fifo_misses},
-    {"arc", "ARC, FAST '03: recent and frequent, their shares learnt from what left", arc_misses},
-    {"wtinylfu", "W-TinyLFU, TOS '17: a window of 1 %, then who was asked for more often stays", wtinylfu_misses},
-    {"belady", "the one whose next request is farthest away", belady_misses},
-    {NULL, NULL, NULL}};
+    {"fifo", "oldest first", fifo_misses, false},
+    {"lru", "least recently used first", lru_misses, false},
+    {"sieve", "SIEVE, NSDI '24", sieve_misses, false},
+    {"s3fifo", "S3-FIFO, SOSP '23: small 10 %, ghost as large as main, promotion at two hits", s3fifo_misses, false},
+    {"arc", "ARC, FAST '03: recent and frequent, their shares learnt from what left", arc_misses, false},
+    {"wtinylfu", "W-TinyLFU, TOS '17: a window of 1 %, then who was asked for more often stays", wtinylfu_misses, false},
+    {"belady", "the one whose next request is farthest away", belady_misses, false},
+    {"s3fifo-lazy", "the same without a reaper: what has expired keeps its place until its turn comes", s3fifo_lazy_misses, true},
+    {NULL, NULL, NULL, false}};
 
 const struct policy *policy_find(const char *name, size_t name_bytes) {
     for (const struct policy *policy = policies; policy->name; policy++) {

@@ -18,6 +18,8 @@ struct policy_requests {
     const uint32_t *ids;      /* below key_count */
     const uint32_t *costs;    /* of each request, at least 1; NULL: all are 1 */
     const uint8_t *after;     /* enum policy_after of each request; NULL: nothing */
+    const uint64_t *times_ms; /* of each request, never going back; NULL: nothing expires */
+    const uint64_t *ttl_ms;   /* of each key, from when it was stored, 0 for ever; NULL: nothing expires */
     uint32_t key_count;
     uint64_t capacity;
     uint64_t cost_max;        /* items that cost more are never stored; 0: only those larger than the capacity */
@@ -28,9 +30,10 @@ struct policy {
     const char *about;
     /* Answers the number of misses. */
     uint64_t (*misses)(const struct policy_requests *requests);
+    bool only_ttl; /* differs from the others only where items expire */
 };
 
-/* fifo, lru, sieve, s3fifo, arc, wtinylfu, belady; ends with an empty name. */
+/* fifo, lru, sieve, s3fifo, arc, wtinylfu, belady, s3fifo-lazy; ends with an empty name. */
 extern const struct policy policies[];
 const struct policy *policy_find(const char *name, size_t name_bytes);
 

@@ -72,6 +72,8 @@ uint64_t arc_misses(const struct policy_requests *requests) {
     cache_init(cache, requests);
     for (uint64_t at = 0; at < requests->count; at++) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
+        for (uint32_t over; (over = next_expired(cache, at)) != NONE; )
+            unlink_from(cache, cache->place[over] == RECENT ? &arc.recent : &arc.frequent, over);
         enum place place = cache->place[id];
         if (place == RECENT || place == FREQUENT) {
             shift(cache, place == RECENT ? &arc.recent : &arc.frequent, &arc.frequent, id, FREQUENT);
@@ -90,6 +92,7 @@ uint64_t arc_misses(const struct policy_requests *requests) {
         arc_make_room(&arc, cost, place == FREQUENT_GHOST);
         cache->cost[id] = cost;
         push(cache, known ? &arc.frequent : &arc.recent, id, known ? FREQUENT : RECENT);
+        begin_life(cache, id, at);
         arc_trim(&arc);
     }
     cache_free(cache);
@@ -180,6 +183,8 @@ uint64_t wtinylfu_misses(const struct policy_requests *requests) {
     for (uint64_t at = 0; at < requests->count; at++) {
         uint32_t id = requests->ids[at], cost = cost_of(requests, at);
         count_request(&lfu, id);
+        for (uint32_t over; (over = next_expired(cache, at)) != NONE; )
+            unlink_from(cache, tinylfu_queue(&lfu, over), over);
         if (cache->place[id] != OUTSIDE) {
             tinylfu_hit(&lfu, id);
             if (rewritten(cache, tinylfu_queue(&lfu, id), id, at))
@@ -193,6 +198,7 @@ uint64_t wtinylfu_misses(const struct policy_requests *requests) {
             continue;
         cache->cost[id] = cost;
         push(cache, &lfu.window, id, WINDOW);
+        begin_life(cache, id, at);
         tinylfu_settle(&lfu);
     }
     cache_free(cache);

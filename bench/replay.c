@@ -5,14 +5,13 @@
  * and the exact policies are given the same requests. Forked workers, one by default, take the requests in blocks from a shared
  * cursor: with several the order is that of the trace to within a few blocks.
  *
- * Overwrites: P of a hundred requests, chosen by the request's number, are followed by a set when they hit; every second of those
- * changes the size of that key from then on, by up to a fifth of what it began with. Deletes are chosen likewise. */
+ * With times to live each worker has a clock that the trace drives (clock.c): before each request it is set to when that comes. */
 #include "replay.h"
 
+#include "clock.h"
 #include "host.h"
 #include "plot.h"
 #include "verbs.h"
-#include "zipf.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,10 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-enum { BLOCK = 16, ENTRY_BYTES = 124, DATA_BYTES_LEAST = 1 << 20, TURNS_MAX = 6, PAGE_BYTES = 4096 };
+enum { BLOCK = 16, TURNS_MAX = 6, PAGE_BYTES = 4096 };
 
 struct replay_slot {
     uint64_t misses, sets, too_large, wrong, errors, items_most;
@@ -35,130 +31,6 @@ struct replay_shared {
     _Atomic uint64_t cursor __attribute__((aligned(64)));
     struct replay_slot slots[];
 };
-
-/* ---- the requests ---- */
-
-static uint32_t value_bytes_at(const struct replay *replay, uint64_t at) {
-    if (replay->value_bytes)
-        return replay->value_bytes[at];
-    return (uint32_t)(replay->entry_bytes - trace_key_bytes(&replay->trace, replay->trace.ids[at]));
-}
-
-/* One size a line, in ascending order or not: the key's hash picks a line. */
-static uint32_t *read_quantiles(const char *path, size_t *count) {
-    uint32_t *sizes = NULL;
-    size_t room = 0, line = 0;
-    char text[64], *end;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        host_fail("%s: cannot be read: %s; name a file of sizes, one a line", path, strerror(errno));
-    *count = 0;
-    while (fgets(text, sizeof text, file)) {
-        line++;
-        unsigned long long size = strtoull(text, &end, 10);
-        if (end == text || (*end != '\n' && *end != '\r' && *end != 0) || text[0] == '-' || size > UINT32_MAX)
-            host_fail("%s: line %zu is no size in bytes; one number a line is expected", path, line);
-        if (*count == room) {
-            room = room > 0 ? room * 2 : 1024;
-            sizes = host_grow(sizes, room * sizeof *sizes);
-        }
-        sizes[(*count)++] = (uint32_t)size;
-    }
-    fclose(file);
-    if (*count == 0)
-        host_fail("%s: is empty; one size a line is expected", path);
-    return sizes;
-}
-
-/* The size that each request's value has before any overwriting. */
-static void take_sizes(struct replay *replay) {
-    struct trace *trace = &replay->trace;
-    size_t quantile_count = 0;
-    uint32_t *quantiles = replay->sizes_path ? read_quantiles(replay->sizes_path, &quantile_count) : NULL;
-    if (replay->equal)
-        return;
-    replay->value_bytes = host_alloc(trace->request_count * sizeof *replay->value_bytes);
-    for (uint64_t at = 0; at < trace->request_count; at++) {
-        uint32_t id = trace->ids[at];
-        if (quantiles)
-            replay->value_bytes[at] = quantiles[XXH3_64bits_withSeed(trace_key(trace, id), trace_key_bytes(trace, id), replay->seed) %
-                                                quantile_count];
-        else
-            replay->value_bytes[at] = trace->sizes[at];
-    }
-    free(quantiles);
-}
-
-/* What becomes of the items that are hit, and of the sizes. */
-static void take_changes(struct replay *replay) {
-    struct trace *trace = &replay->trace;
-    if (replay->overwrite == 0 && replay->removal == 0 && !replay->grow)
-        return;
-    uint32_t *sizes = host_alloc(trace->request_count * sizeof *sizes), *now = host_alloc(trace->key_count * sizeof *now);
-    struct rng rng = {mix64(replay->seed)};
-    replay->after = host_alloc(trace->request_count);
-    memset(now, 0xff, trace->key_count * sizeof *now);
-    for (uint64_t at = 0; at < trace->request_count; at++) {
-        uint32_t id = trace->ids[at], base = value_bytes_at(replay, at);
-        uint64_t lot = rng_below(&rng, 100);
-        if (now[id] == UINT32_MAX)
-            now[id] = base;
-        replay->after[at] = lot < replay->overwrite                     ? POLICY_REWRITE
-                            : lot < replay->overwrite + replay->removal ? POLICY_DELETE
-                                                                        : POLICY_NOTHING;
-        if (replay->after[at] == POLICY_REWRITE && rng_below(&rng, 2) == 0)
-            now[id] = base - base / 5 + (uint32_t)rng_below(&rng, (uint64_t)base / 5 * 2 + 1);
-        sizes[at] = replay->grow && at >= trace->request_count / 2 ? now[id] * 2 : now[id];
-    }
-    free(now);
-    free(replay->value_bytes);
-    replay->value_bytes = sizes;
-}
-
-static int by_size(const void *a, const void *b) {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void measure_requests(struct replay *replay) {
-    struct trace *trace = &replay->trace;
-    uint64_t *costs = host_alloc(trace->key_count * sizeof *costs), *cost = costs;
-    uint8_t *seen = host_alloc(trace->key_count);
-    double sum = 0;
-    for (uint64_t at = 0; at < trace->request_count; at++) {
-        uint32_t value_bytes = value_bytes_at(replay, at);
-        if (value_bytes > replay->value_bytes_max)
-            replay->value_bytes_max = value_bytes;
-        if (seen[trace->ids[at]])
-            continue;
-        seen[trace->ids[at]] = 1;
-        *cost = replay_cost(trace_key_bytes(trace, trace->ids[at]), value_bytes);
-        sum += (double)*cost++;
-    }
-    qsort(costs, trace->key_count, sizeof *costs, by_size);
-    replay->cost_mean = sum / trace->key_count;
-    replay->cost_median = costs[trace->key_count / 2];
-    free(seen);
-    free(costs);
-}
-
-/* Items are equal when nobody says otherwise; their size makes a file of a MiB at the least, below which a file's fixed
- * parts would be most of it. */
-static void choose_entry(struct replay *replay) {
-    struct trace *trace = &replay->trace;
-    for (uint32_t id = 0; id < trace->key_count; id++) {
-        if (trace_key_bytes(trace, id) > replay->keys_bytes_max)
-            replay->keys_bytes_max = trace_key_bytes(trace, id);
-    }
-    bool asked = replay->entry_asked = replay->entry_bytes > 0;
-    if (!asked)
-        replay->entry_bytes = ENTRY_BYTES;
-    if (!asked && replay->items_wanted > 0 && replay->items_wanted * ENTRY_BYTES < DATA_BYTES_LEAST)
-        replay->entry_bytes = DATA_BYTES_LEAST / replay->items_wanted;
-    if (replay->entry_bytes < replay->keys_bytes_max + 8)
-        replay->entry_bytes = replay->keys_bytes_max + 8;
-    replay->equal = !replay->sizes_path && (!trace->sizes || replay->items_wanted > 0);
-}
 
 /* What as many items as wanted cost together, when they differ. */
 static uint64_t wanted_bytes(const struct replay *replay) {
@@ -181,7 +53,8 @@ static void put(struct worker *worker, uint32_t id, uint32_t value_bytes) {
         memcpy(worker->value, &id, 4);
         memcpy(worker->value + value_bytes - 4, &id, 4);
     }
-    int result = millpond_set(worker->pond, trace_key(trace, id), trace_key_bytes(trace, id), worker->value, value_bytes, 0);
+    int result = millpond_set(worker->pond, trace_key(trace, id), trace_key_bytes(trace, id), worker->value, value_bytes,
+                              worker->replay->ttl_ms ? worker->replay->ttl_ms[id] : 0);
     worker->slot->sets++;
     if (result == MILLPOND_ERR_TOO_LARGE || result == MILLPOND_ERR_FULL)
         worker->slot->too_large++;
@@ -200,6 +73,8 @@ static void request(struct worker *worker, uint64_t at) {
     const struct replay *replay = worker->replay;
     uint32_t id = replay->trace.ids[at], there;
     size_t bytes = 0;
+    if (replay->times_ms)
+        clock_set(replay->begin_ms + replay->times_ms[at]);
     int result = millpond_get(worker->pond, trace_key(&replay->trace, id), trace_key_bytes(&replay->trace, id), worker->buf,
                               replay->value_bytes_max, &bytes);
     if (result == MILLPOND_OK) {
@@ -212,12 +87,12 @@ static void request(struct worker *worker, uint64_t at) {
         }
         worker->slot->wrong += !right;
         if (replay->after && replay->after[at] == POLICY_REWRITE)
-            put(worker, id, value_bytes_at(replay, at));
+            put(worker, id, replay_value_bytes_at(replay, at));
         else if (replay->after && replay->after[at] == POLICY_DELETE)
             drop(worker, id);
     } else if (result == MILLPOND_MISS) {
         worker->slot->misses++;
-        put(worker, id, value_bytes_at(replay, at));
+        put(worker, id, replay_value_bytes_at(replay, at));
     } else {
         worker->slot->errors++;
     }
@@ -273,6 +148,7 @@ static void replay_once(struct replay *replay, struct millpond *pond) {
     size_t shared_bytes = sizeof(struct replay_shared) + replay->workers * sizeof(struct replay_slot);
     struct replay_shared *shared = host_shared(shared_bytes);
     uint64_t start_ns = host_now_ns();
+    replay->begin_ms = clock_system_ms(); /* the file's clock never goes back: behind what its making has noted */
     for (unsigned i = 0; i < replay->workers; i++) {
         pids[i] = host_fork();
         if (pids[i] == 0) {
@@ -323,17 +199,23 @@ static void replay_pond(struct replay *replay) {
 
 static void replay_policies(struct replay *replay) {
     struct trace *trace = &replay->trace;
-    struct policy_requests requests = {trace->request_count, trace->ids, NULL, replay->after, trace->key_count, 0, 0};
+    struct policy_requests requests = {.count = trace->request_count,
+                                       .ids = trace->ids,
+                                       .after = replay->after,
+                                       .times_ms = replay->times_ms,
+                                       .ttl_ms = replay->ttl_ms,
+                                       .key_count = trace->key_count};
     uint32_t *costs = NULL;
     uint64_t data_bytes = replay->stats.segments * replay->stats.segment_bytes;
-    replay->capacity_in_items = replay->equal && replay->overwrite == 0 && !replay->grow;
+    replay->capacity_in_items = replay->equal && replay->overwrite == 0 && !replay->grow && !replay->ttl_ms;
     if (replay->capacity_in_items) {
         requests.capacity = replay->items_wanted > 0 ? replay->items_wanted : data_bytes / replay_cost(0, replay->entry_bytes);
     } else {
-        requests.capacity = replay->items_wanted > 0 ? wanted_bytes(replay) : data_bytes;
+        requests.capacity = replay->items_wanted > 0 && !replay->ttl_ms ? wanted_bytes(replay) : data_bytes;
         costs = host_alloc(trace->request_count * sizeof *costs);
         for (uint64_t at = 0; at < trace->request_count; at++)
-            costs[at] = (uint32_t)replay_cost(trace_key_bytes(trace, trace->ids[at]), value_bytes_at(replay, at));
+            costs[at] = (uint32_t)replay_cost(trace_key_bytes(trace, trace->ids[at]), replay_value_bytes_at(replay, at)) +
+                        (replay->ttl_ms && replay->ttl_ms[trace->ids[at]] ? REPLAY_TTL_BYTES : 0);
         requests.costs = costs;
         requests.cost_max = replay_cost(replay->keys_bytes_max, replay->stats.max_item_bytes);
     }
@@ -346,7 +228,8 @@ static void replay_policies(struct replay *replay) {
 static int choose_policies(struct replay *replay) {
     if (strcmp(replay->policy_list, "all") == 0) {
         for (const struct policy *policy = policies; policy->name; policy++)
-            replay->policies[replay->policy_count++].policy = policy;
+            if (replay->ttl_text || !policy->only_ttl)
+                replay->policies[replay->policy_count++].policy = policy;
         return ARGS_GO;
     }
     for (const char *from = replay->policy_list; *from; ) {
@@ -374,8 +257,10 @@ static int parse(struct replay *replay, enum trace_format *format, int argc, cha
         {"overwrite", ARGS_COUNT, &replay->overwrite, "P", "of a hundred hits, how many are followed by a set", 0, 100},
         {"delete", ARGS_COUNT, &replay->removal, "P", "of a hundred hits, how many are followed by a delete", 0, 100},
         {"grow", ARGS_FLAG, &replay->grow, NULL, "values are twice as large from the middle of the trace on", 0, 0},
+        {"ttl", ARGS_TEXT, &replay->ttl_text, "P%:T,...", "of the keys P % live for T once they are stored; the others for ever", 0, 0},
+        {"rate", ARGS_COUNT, &replay->rate, "N", "requests a second (the trace's own times, if it has them)", 1, 0},
         {"workers", ARGS_COUNT, &replay->workers, "N", "processes that share the trace", 1, REPLAY_WORKERS_MAX},
-        {"policies", ARGS_TEXT, &replay->policy_list, "LIST", "exact ones: fifo,lru,sieve,s3fifo,arc,wtinylfu,belady or all", 0, 0},
+        {"policies", ARGS_TEXT, &replay->policy_list, "LIST", "exact ones: fifo,lru,sieve,s3fifo,arc,wtinylfu,belady,s3fifo-lazy", 0, 0},
         {"format", ARGS_TEXT, &replay->format_text, "F", "of the trace: auto, text or oracle", 0, 0},
         {"segment", ARGS_SIZE, &replay->shape.segment_bytes, "S", "bytes of a segment (the library's choice)", 1, 0},
         {"shards", ARGS_COUNT, &replay->shards, "N", "shards (the library's choice)", 1, 256},
@@ -453,13 +338,11 @@ int verb_replay(int argc, char **argv) {
     if (host_interrupted)
         host_fail("%s: interrupted", replay.path);
     outcome = take_items(&replay);
+    if (outcome == ARGS_GO)
+        outcome = replay_take_requests(&replay);
     if (outcome != ARGS_GO)
         return outcome;
     report_open(&json, &replay.json_wish);
-    choose_entry(&replay);
-    take_sizes(&replay);
-    take_changes(&replay);
-    measure_requests(&replay);
     replay.shape.entry_bytes = replay.equal || replay.entry_asked ? replay.entry_bytes : replay.cost_median - REPLAY_HEADER_BYTES;
     replay.shape.folder = host_scratch(replay.size_bytes > 0 ? replay.size_bytes : wanted_bytes(&replay) * 5 / 4);
     choose_size(&replay);
@@ -474,8 +357,6 @@ int verb_replay(int argc, char **argv) {
     bool wrong = replay.wrong > 0 || replay.errors > 0;
     if (wrong)
         host_warn("replay: %llu wrong values, %llu errors", (unsigned long long)replay.wrong, (unsigned long long)replay.errors);
-    trace_free(&replay.trace);
-    free(replay.value_bytes);
-    free(replay.after);
+    replay_free_requests(&replay);
     return wrong;
 }

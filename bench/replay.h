@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* replay.h: what `millpond-bench replay` replays, between the verb (replay.c), the sizing of its file (replay_size.c) and the report. */
+/* replay.h: what `millpond-bench replay` replays, between the verb (replay.c), its requests (replay_requests.c), the sizing of its file
+ * (replay_size.c) and the report. */
 #ifndef BENCH_REPLAY_H
 #define BENCH_REPLAY_H
 
@@ -12,7 +13,8 @@
 enum {
     REPLAY_POLICIES_MAX = 8,
     REPLAY_WORKERS_MAX = 64,
-    REPLAY_HEADER_BYTES = 16 /* of an entry, as the exact policies count it; what an item costs is rounded up to 8 */
+    REPLAY_HEADER_BYTES = 16, /* of an entry, as the exact policies count it; what an item costs is rounded up to 8 */
+    REPLAY_TTL_BYTES = 8      /* more, of one that has a time to live */
 };
 
 /* What a file is created with, for trials and for the replay itself. */
@@ -30,8 +32,8 @@ struct replay_policy {
 };
 
 struct replay {
-    const char *path, *items_text, *sizes_path, *policy_list, *format_text, *file, *plot_path;
-    uint64_t size_bytes, items_wanted, workers, overwrite, removal, entry_bytes;
+    const char *path, *items_text, *sizes_path, *policy_list, *format_text, *file, *plot_path, *ttl_text;
+    uint64_t size_bytes, items_wanted, workers, overwrite, removal, entry_bytes, rate;
     bool grow, entry_asked;
     struct replay_shape shape;
     uint64_t shards, seed;
@@ -41,6 +43,9 @@ struct replay {
     bool equal;              /* every item has entry_bytes of key and value */
     uint32_t *value_bytes;   /* of each request; NULL: entry_bytes less the key */
     uint8_t *after;          /* of each request, enum policy_after: a hit is followed by a set of this size, or a delete; NULL: nothing */
+    uint64_t *times_ms;      /* of each request, from the first one on; NULL: nothing expires */
+    uint64_t *ttl_ms;        /* of each key, 0 for ever; NULL: nothing expires */
+    uint64_t begin_ms;       /* the clock at the first request */
     uint32_t value_bytes_max;
     uint64_t keys_bytes_max;
     double cost_mean;        /* of an item, over the keys */
@@ -54,6 +59,15 @@ struct replay {
     struct replay_policy policies[REPLAY_POLICIES_MAX];
     unsigned policy_count;
 };
+
+/* Sizes, changes and times of the trace's requests. ARGS_GO, or the status to end with after a sentence. */
+int replay_take_requests(struct replay *replay);
+void replay_free_requests(struct replay *replay);
+static inline uint32_t replay_value_bytes_at(const struct replay *replay, uint64_t at) {
+    if (replay->value_bytes)
+        return replay->value_bytes[at];
+    return (uint32_t)(replay->entry_bytes - trace_key_bytes(&replay->trace, replay->trace.ids[at]));
+}
 
 /* Creates a pond of this shape and size. False and a sentence when it cannot be. */
 bool replay_create(const struct replay_shape *shape, const char *path, uint64_t size_bytes, struct millpond **pond, char *why);

@@ -31,8 +31,11 @@ void replay_print(const struct replay *replay) {
         printf(", %llu bytes of key and value each", (unsigned long long)replay->entry_bytes);
     printf("\nwritten      %s set, %s copied: write amplification %.3f\n", figure_bytes(a, stats->bytes_set),
            figure_bytes(b, stats->bytes_copied), ratio(stats->bytes_copied, stats->bytes_set));
-    printf("one set      %llu entries examined and %s copied by recycling at the most, %llu segments freed at once\n",
+    printf("one set      %llu entries examined and %s copied by recycling at the most, %llu sets that freed segments at once\n",
            (unsigned long long)stats->steps_max, figure_bytes(a, stats->step_bytes_max), (unsigned long long)stats->stalls);
+    if (replay->ttl_ms)
+        printf("expiry       %llu expired entries left, %llu living ones; %.2f entries examined a set\n",
+               (unsigned long long)stats->expirations, (unsigned long long)stats->evictions, ratio(stats->steps, stats->sets));
     if (stats->index_evictions > 0)
         printf("index        %llu slots; %llu entries left for want of one\n", (unsigned long long)stats->index_slots,
                (unsigned long long)stats->index_evictions);
@@ -81,6 +84,8 @@ void replay_write_json(const struct replay *replay, struct json *json) {
     report_u64(json, "overwrite", replay->overwrite);
     report_u64(json, "delete", replay->removal);
     report_u64(json, "grow", replay->grow);
+    report_text(json, "ttl", replay->ttl_text ? replay->ttl_text : "");
+    report_u64(json, "rate", replay->rate);
     report_u64(json, "workers", replay->workers);
     report_real(json, "seconds", replay->seconds);
     report_u64(json, "sets", replay->sets);
@@ -90,11 +95,13 @@ void replay_write_json(const struct replay *replay, struct json *json) {
     report_u64(json, "bytes_set", stats->bytes_set);
     report_u64(json, "bytes_copied", stats->bytes_copied);
     report_u64(json, "evictions", stats->evictions);
+    report_u64(json, "expirations", stats->expirations);
     report_u64(json, "ghost_hits", stats->ghost_hits);
     report_u64(json, "hole_hits", stats->hole_hits);
     report_u64(json, "relinks", stats->relinks);
     report_u64(json, "index_evictions", stats->index_evictions);
     report_u64(json, "index_slots", stats->index_slots);
+    report_u64(json, "steps", stats->steps);
     report_u64(json, "steps_max", stats->steps_max);
     report_u64(json, "step_bytes_max", stats->step_bytes_max);
     report_u64(json, "stalls", stats->stalls);

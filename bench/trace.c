@@ -20,11 +20,13 @@ struct reader {
     struct trace *trace;
     const char *path;
     char *why;
-    uint64_t request_room, key_room, arena_room;
+    uint64_t request_room, time_room, key_room, arena_room;
     uint32_t *table;     /* number of a key + 1, 0 for none */
     uint64_t table_mask;
     uint64_t line;
     unsigned fields;     /* of a line of text: 1, 2 or 3 */
+    double first_s;      /* the time of the first request */
+    bool timeless;       /* some request has none */
 };
 
 static void grow_table(struct reader *reader) {
@@ -71,6 +73,32 @@ static uint32_t number_of(struct reader *reader, const void *key, size_t key_byt
     add_key(reader, key, key_bytes);
     reader->table[at & reader->table_mask] = trace->key_count;
     return trace->key_count - 1;
+}
+
+/* Of the request that is added next. */
+static void add_time(struct reader *reader, double s) {
+    struct trace *trace = reader->trace;
+    if (reader->timeless)
+        return;
+    if (trace->request_count == reader->time_room) {
+        reader->time_room = reader->time_room > 0 ? reader->time_room * 2 : 1 << 16;
+        trace->times_ms = host_grow(trace->times_ms, reader->time_room * sizeof *trace->times_ms);
+    }
+    if (trace->request_count == 0)
+        reader->first_s = s;
+    trace->times_ms[trace->request_count] = s > reader->first_s ? (uint64_t)((s - reader->first_s) * 1000 + 0.5) : 0;
+}
+
+static void take_time(struct reader *reader, const char *text) {
+    char *end;
+    double s = strtod(text, &end);
+    if (end != text && *end == ',' && s >= 0 && s < 1e12) {
+        add_time(reader, s);
+        return;
+    }
+    reader->timeless = true;
+    free(reader->trace->times_ms);
+    reader->trace->times_ms = NULL;
 }
 
 static bool add_request(struct reader *reader, const void *key, size_t key_bytes, bool has_size, uint64_t size) {
@@ -129,6 +157,8 @@ static bool take_line(struct reader *reader, char *line, size_t line_bytes) {
             return true; /* a heading */
         return host_why(reader->why, "%s: line %llu: the last field is no size in bytes", reader->path, (unsigned long long)reader->line);
     }
+    if (reader->fields == 3)
+        take_time(reader, line);
     return add_request(reader, key, (size_t)(comma - key), true, size);
 }
 
@@ -165,11 +195,13 @@ static bool read_oracle(struct reader *reader, FILE *stream) {
     unsigned char record[ORACLE_RECORD_BYTES];
     size_t got;
     while (!host_interrupted && (got = fread(record, 1, sizeof record, stream)) > 0) {
-        uint32_t size;
+        uint32_t time, size;
         if (got < sizeof record)
             return ferror(stream) || host_why(reader->why, "%s: ends inside record %llu; oracleGeneral records have %d bytes", reader->path,
                                               (unsigned long long)reader->trace->request_count + 1, ORACLE_RECORD_BYTES);
+        memcpy(&time, record, sizeof time);
         memcpy(&size, record + 12, sizeof size);
+        add_time(reader, le32toh(time));
         if (!add_request(reader, record + 4, 8, true, le32toh(size)))
             return false;
     }
@@ -202,6 +234,7 @@ bool trace_load(struct trace *trace, const char *path, enum trace_format format,
 void trace_free(struct trace *trace) {
     free(trace->ids);
     free(trace->sizes);
+    free(trace->times_ms);
     free(trace->key_at);
     free(trace->key_bytes);
     memset(trace, 0, sizeof *trace);

@@ -14,6 +14,7 @@ struct trace {
     uint64_t request_count;
     uint32_t *ids;     /* of each request: the number of its key */
     uint32_t *sizes;   /* of each request: bytes of the value; NULL when the trace names none */
+    uint64_t *times_ms; /* of each request, from the first one on; NULL when the trace names none */
     uint32_t key_count;
     uint64_t *key_at;  /* key_count + 1 offsets into key_bytes */
     unsigned char *key_bytes;
@@ -22,7 +23,8 @@ struct trace {
 /* Reads a trace: a path, or "-" for standard input; plain or compressed with zstd, which its first bytes tell.
  *
  * Text: one request a line, `key`, `key,size` or `time,key,size`; the first line decides which; a first line whose size is no number is
- * a heading and is left out. oracleGeneral: little-endian records of 24 bytes: u32 time, u64 key, u32 size, i64 next request (unused).
+ * a heading and is left out. Times are seconds; where one is no number, the trace has none. oracleGeneral: little-endian records of 24
+ * bytes: u32 time, u64 key, u32 size, i64 next request (unused).
  * TRACE_AUTO takes a file with a zero byte among its first ones for oracleGeneral.
  * False and a sentence in `why` (HOST_WHY_BYTES) when it cannot be read or is none of these. */
 bool trace_load(struct trace *trace, const char *path, enum trace_format format, char *why);

@@ -395,6 +395,58 @@ Test(verbs, replay_deletes_and_lets_values_grow) {
     program_free(&program);
 }
 
+Test(verbs, replay_drives_the_clock_for_what_expires) {
+    struct program program;
+    put_zipf_trace("trace", 60000, 4000);
+    /* Ten minutes; room for all. So what misses twice has expired, and the file is as good as any policy with a perfect reaper. */
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--size", "4M", "--ttl", "50%:20s,25%:1h", "--rate", "100", "--policies",
+                "s3fifo,belady", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "wrong"), 0);
+    cr_assert_eq(number(root, "evictions"), 0);
+    cr_assert_gt(number(root, "misses"), 8000, "what has expired misses");
+    cr_assert_float_eq(real(root, "miss_ratio"), policy_ratio(root, "s3fifo"), 1e-9);
+    cr_assert_float_eq(real(root, "miss_ratio"), policy_ratio(root, "belady"), 1e-9);
+    json_decref(root);
+    program_free(&program);
+    /* The same without times to live: every key misses once. */
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--size", "4M", "--json");
+    root = program_json(&program);
+    cr_assert_eq(number(root, "misses"), number(root, "keys"));
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, replay_takes_the_times_of_the_trace) {
+    struct program program;
+    /* The second a comes 30 s behind the first, the third 31 s behind the second. */
+    static const char text[] = "100,a,10\n120.5,b,10\n130,a,10\n161,a,10\n";
+    program_put("trace", text, sizeof text - 1);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--size", "1M", "--ttl", "100%:30500ms", "--policies", "lru", "--json");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    json_t *root = program_json(&program);
+    cr_assert_eq(number(root, "misses"), 3, "a, b, and a when it has expired");
+    cr_assert_float_eq(policy_ratio(root, "lru"), 0.75, 1e-9);
+    json_decref(root);
+    program_free(&program);
+}
+
+Test(verbs, replay_says_what_is_wrong_with_times_to_live) {
+    static const char *const wrong[] = {"", "90", "90%", "90%:", "90%:x", "0%:5s", "60%:5s,60%:6s", "90%:5s,", "-5%:5s", "50%:5s;50%:6s"};
+    struct program program;
+    program_put("trace", "a\nb\n", 4);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        PROGRAM_RUN(&program, "replay", program_path("trace"), "--size", "1M", "--ttl", wrong[i], "--rate", "10");
+        cr_assert_eq(program.status, 2, "--ttl %s", wrong[i]);
+        cr_assert_eq(lines(program.err), 1, "%s", program.err);
+        program_free(&program);
+    }
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--size", "1M", "--ttl", "90%:60s"); /* no times, and no --rate */
+    cr_assert_eq(program.status, 2);
+    program_free(&program);
+}
+
 Test(verbs, replay_needs_one_size) {
     struct program program;
     program_put("trace", "a\n", 2);

@@ -2,6 +2,7 @@
 /* test_hit_ratio.c: eviction does not get worse. A trace of this test's own making, part Zipf, part repeats of what was asked for lately,
  * part a scan, goes through a pond and through exact S3-FIFO with as much room; only misses are counted, never time. A file's hash seed is
  * random, which moves the ratios by 0.001; behind each bound stands what is seen, and what a mistake that it is there for makes of it. */
+#include "clock.h"
 #include "host.h"
 #include "policies.h"
 #include "replay.h"
@@ -92,7 +93,7 @@ static uint64_t pond_misses(const struct trial *trial, struct millpond_stats *st
 static double to_s3fifo(const struct trial *trial) {
     struct millpond_stats stats;
     uint64_t items_most;
-    struct policy_requests requests = {REQUESTS, ids, trial->by_items ? NULL : costs, after, 0, 0, 0};
+    struct policy_requests requests = {.count = REQUESTS, .ids = ids, .costs = trial->by_items ? NULL : costs, .after = after};
     requests.key_count = make_ids();
     make_values(trial);
     uint64_t misses = pond_misses(trial, &stats, &items_most);
@@ -145,4 +146,55 @@ Test(hit_ratio, overwrites_with_other_sizes_do_not_eat_the_cache) {
 Test(hit_ratio, a_full_index_evicts_nearly_as_well_as_full_memory) {
     double ratio = to_s3fifo(&(struct trial){.size_bytes = 1 << 20, .entry_bytes = 300, .bytes_of = always_100, .by_items = true});
     cr_assert_lt(ratio, 0.98, "%.4f", ratio); /* 0.971, no bucket decides alone; when each did: 0.987 */
+}
+
+/* ---- expiry ---- */
+
+enum { LONG_KEYS = 2000, SHORT_LIVING = 3000, MORTAL_SETS = 60000, STEP_MS = 20 };
+
+static bool there(struct millpond *pond, char kind, uint32_t nth) {
+    char key[10], value[128];
+    snprintf(key, sizeof key, "%c%08x", kind, nth);
+    return millpond_get(pond, key, 9, value, sizeof value, NULL) == MILLPOND_OK;
+}
+
+static void keep(struct millpond *pond, char kind, uint32_t nth, uint64_t ttl_ms) {
+    char key[10], value[100] = {0};
+    snprintf(key, sizeof key, "%c%08x", kind, nth);
+    cr_assert_eq(millpond_set(pond, key, 9, value, sizeof value, ttl_ms), MILLPOND_OK);
+}
+
+/* Nine of ten sets are of new keys that live for a minute, the tenth is of one of 2,000 that live for an hour; fifty sets a second, twenty
+ * minutes. So 3,000 and 2,000 live at a time, which is three quarters of what the file holds, and the file is written nine times over. */
+Test(hit_ratio, a_set_of_living_entries_that_fits_is_held_though_nearly_all_expire) {
+    struct replay_shape shape = {.entry_bytes = 117};
+    struct millpond_stats stats;
+    struct rng rng = {5};
+    char why[HOST_WHY_BYTES], path[64];
+    struct millpond *pond;
+    uint32_t born = 0, lost = 0, looked = 0;
+    snprintf(path, sizeof path, "%s/pond", folder);
+    cr_assert(replay_create(&shape, path, 1 << 20, &pond, why), "%s", why);
+    uint64_t begin_ms = clock_system_ms();
+    for (uint32_t i = 0; i < MORTAL_SETS; i++) {
+        clock_set(begin_ms + (uint64_t)i * STEP_MS);
+        if (i % 10 == 0)
+            keep(pond, 'l', i / 10 % LONG_KEYS, 3600000);
+        else
+            keep(pond, 's', born++, 60000);
+        uint32_t longs = i / 10 + 1 < LONG_KEYS ? i / 10 + 1 : LONG_KEYS;
+        uint32_t shorts = born < SHORT_LIVING * 9 / 10 ? born : SHORT_LIVING * 9 / 10;
+        lost += !there(pond, 'l', (uint32_t)rng_below(&rng, longs));
+        lost += shorts > 0 && !there(pond, 's', born - 1 - (uint32_t)rng_below(&rng, shorts));
+        looked += 2;
+    }
+    millpond_stats(pond, -1, &stats);
+    clock_set(0);
+    millpond_close(pond);
+    cr_log_info("%u of %u were lost; %llu expired and %llu living entries left; %.2f entries examined a set", lost, looked,
+                (unsigned long long)stats.expirations, (unsigned long long)stats.evictions, (double)stats.steps / (double)stats.sets);
+    cr_assert_eq(lost, 0, "%u of %u living entries were not there", lost, looked);
+    cr_assert_eq(stats.evictions, 0);
+    cr_assert_gt(stats.expirations, 40000);
+    cr_assert_lt((double)stats.steps / (double)stats.sets, 1.5, "expiry is no scan"); /* each entry is looked at when its segment goes */
 }

@@ -9,7 +9,7 @@
 static uint64_t misses_of(const char *name, const uint32_t *ids, size_t count, uint64_t capacity, const uint32_t *costs,
                           const uint8_t *after) {
     const struct policy *policy = policy_find(name, strlen(name));
-    struct policy_requests requests = {count, ids, costs, after, 32, capacity, 0};
+    struct policy_requests requests = {.count = count, .ids = ids, .costs = costs, .after = after, .key_count = 32, .capacity = capacity};
     cr_assert_not_null(policy, "%s", name);
     return policy->misses(&requests);
 }
@@ -143,7 +143,7 @@ Test(policies, a_deleted_item_is_gone_and_its_room_free) {
 Test(policies, what_the_cache_at_hand_refuses_is_refused) {
     static const uint32_t ids[] = {0, 1, 0, 1}, costs[] = {5, 7, 5, 7};
     for (const struct policy *policy = policies; policy->name; policy++) {
-        struct policy_requests requests = {4, ids, costs, NULL, 32, 20, 6};
+        struct policy_requests requests = {.count = 4, .ids = ids, .costs = costs, .key_count = 32, .capacity = 20, .cost_max = 6};
         cr_assert_eq(policy->misses(&requests), 3, "%s", policy->name);
     }
 }
@@ -182,4 +182,61 @@ Test(policies, unknown_names_are_not_found) {
     cr_assert_null(policy_find("mru", 3));
     cr_assert_null(policy_find("lrux", 4));
     cr_assert_null(policy_find("", 0));
+}
+
+/* ---- what expires ---- */
+
+/* Requests come a second apart; keys below `mortal` live for ttl_ms. */
+static uint64_t mortal_misses(const char *name, const uint32_t *ids, size_t count, uint64_t capacity, uint32_t mortal, uint64_t ttl_ms,
+                              const uint8_t *after) {
+    uint64_t times_ms[64], ttls_ms[32] = {0};
+    cr_assert_leq(count, 64);
+    for (size_t i = 0; i < count; i++)
+        times_ms[i] = i * 1000;
+    for (uint32_t id = 0; id < mortal; id++)
+        ttls_ms[id] = ttl_ms;
+    struct policy_requests requests = {.count = count, .ids = ids, .after = after, .times_ms = times_ms, .ttl_ms = ttls_ms,
+                                       .key_count = 32, .capacity = capacity};
+    return policy_find(name, strlen(name))->misses(&requests);
+}
+
+Test(policies, an_item_that_has_expired_misses) {
+    static const uint32_t ids[] = {0, 0, 0, 1, 0}; /* 0 is there at 1 and 2; at 4 it depends */
+    for (const struct policy *policy = policies; policy->name; policy++) {
+        cr_assert_eq(mortal_misses(policy->name, ids, 5, 4, 1, 3000, NULL), 3, "%s", policy->name);
+        cr_assert_eq(mortal_misses(policy->name, ids, 5, 4, 1, 4001, NULL), 2, "%s", policy->name);
+        cr_assert_eq(mortal_misses(policy->name, ids, 5, 4, 1, 4000, NULL), 3, "%s", policy->name);
+    }
+}
+
+Test(policies, a_hit_does_not_make_an_item_live_longer_but_a_set_does) {
+    static const uint32_t ids[] = {0, 0, 0, 0};
+    static const uint8_t rewrites[] = {0, 0, POLICY_REWRITE, 0};
+    for (const struct policy *policy = policies; policy->name; policy++) {
+        cr_assert_eq(mortal_misses(policy->name, ids, 4, 2, 1, 3000, NULL), 2, "%s", policy->name);
+        cr_assert_eq(mortal_misses(policy->name, ids, 4, 2, 1, 3000, rewrites), 1, "%s", policy->name);
+    }
+}
+
+Test(policies, a_reaper_makes_room_the_moment_an_item_expires) {
+    /* Three places for 9, which lives for ever, and for 0 to 5, which live two seconds and are asked for once, one behind the other: two of
+     * them are alive at a time, so nothing that lives has to leave, and 9 is there at the end. Without a reaper 9 is the oldest when the
+     * places are full. */
+    static const uint32_t ids[] = {9, 0, 1, 2, 3, 4, 5, 9};
+    static const char *const with_reaper[] = {"fifo", "lru", "sieve", "s3fifo", "arc", "wtinylfu", "belady"};
+    for (unsigned i = 0; i < sizeof with_reaper / sizeof *with_reaper; i++)
+        cr_assert_eq(mortal_misses(with_reaper[i], ids, 8, 3, 6, 2000, NULL), 7, "%s", with_reaper[i]);
+    cr_assert_eq(mortal_misses("s3fifo-lazy", ids, 8, 3, 6, 2000, NULL), 8);
+}
+
+Test(policies, belady_keeps_nothing_that_will_have_expired) {
+    /* Two places. 0 is asked for sooner than 1, but has expired by then: it leaves for 2, and 1 is kept. */
+    static const uint32_t ids[] = {0, 1, 2, 0, 1};
+    cr_assert_eq(mortal_misses("belady", ids, 5, 2, 1, 2500, NULL), 4);
+}
+
+Test(policies, nothing_expires_where_all_live_for_ever) {
+    for (const struct policy *policy = policies; policy->name; policy++)
+        cr_assert_eq(mortal_misses(policy->name, turn, sizeof turn / sizeof *turn, 3, 0, 0, NULL), MISSES(policy->name, 3, turn), "%s",
+                     policy->name);
 }

@@ -69,6 +69,20 @@ Test(trace, key_and_size) {
     expect_key(1, "b");
 }
 
+Test(trace, times_are_seconds_from_the_first_request_on) {
+    cr_assert(load("1000.5,a,10\n1002,b,20\n1000,c,30\n"), "%s", why);
+    static const uint64_t times_ms[] = {0, 1500, 0};
+    cr_assert_not_null(trace.times_ms);
+    cr_assert_arr_eq(trace.times_ms, times_ms, sizeof times_ms);
+    trace_free(&trace);
+    cr_assert(load("5,a,10\nmonday,b,20\n7,c,30\n"), "%s", why);
+    cr_assert_null(trace.times_ms, "a time that is none");
+    cr_assert_eq(trace.request_count, 3);
+    trace_free(&trace);
+    cr_assert(load("a,10\nb,20\n"), "%s", why);
+    cr_assert_null(trace.times_ms, "there are none");
+}
+
 Test(trace, time_key_and_size_with_a_heading) {
     cr_assert(load("time,key,size\n1,a,10\n2,k,with,commas,20\n"), "%s", why);
     static const uint32_t sizes[] = {10, 20};
