@@ -143,7 +143,8 @@ static int write_item(const struct pond_ref *ref, struct pond_txn_item *item) {
         if (old.found) pond_redo_add(ref, POND_REDO_REMOVE, item->key.hash, old.where);
         return 1;
     }
-    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, keep_expiry(ref, item, &old))};
+    uint64_t ttl_ms = keep_expiry(ref, item, &old);
+    struct pond_room room = pond_room_for(ref->g, POND_SMALL, ttl_ms, item->content.expiry);
     uint32_t strangers = item->list ? pond_large_queue(ref->g, item->value_bytes) : (uint32_t)POND_SMALL;
     room.queue = pond_publish_queue(ref, &old, item->key.hash, strangers, &item->ghost);
     item->content.sequence = pond_publish_sequence(ref);

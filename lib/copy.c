@@ -133,7 +133,7 @@ static void put(struct copying *c, const struct entry *e) {
     struct pond_place place = pond_place_of(g, content.hash);
     uint64_t end = content.flags & POND_ENTRY_TTL ? pond_expiry_unpack(content.expiry) : POND_EXPIRY_NEVER;
     uint64_t ttl_ms = end == POND_EXPIRY_NEVER ? 0 : end > c->now_ms ? end - c->now_ms : 1;
-    struct pond_room room = {.queue = e->queue, .ttl_class = pond_ttl_class(g, ttl_ms)};
+    struct pond_room room = pond_room_for(g, e->queue, ttl_ms, content.expiry);
     const struct pond_old none = {0};
     struct pond_spot spot;
     if (!write_entry(&ref, &content, e, &room)) return;

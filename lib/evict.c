@@ -27,7 +27,13 @@ static uint32_t oldest(const struct pond_ref *ref, uint32_t queue) {
     return POND_NO_SEGMENT;
 }
 
-/* A sealed segment in which nothing lives any more; else, where dead entries fill so much that nothing has to leave, the emptiest one. */
+/* An open segment in which nothing lives any more: of a class that nobody uses now, it would stay so for ever. */
+static int open_over(const struct pond_ref *ref, uint32_t segment, uint64_t now_ms) {
+    const struct pond_segment *s = &ref->table[segment];
+    return s->expiry_max_ms > 0 && s->expiry_max_ms <= now_ms && pond_segment_tail(ref->g, s) > 0 && !pond_segment_pinned(ref, segment);
+}
+
+/* A segment in which nothing lives any more; else, where dead entries fill so much that nothing has to leave, the emptiest one. */
 static uint32_t over_or_emptiest(const struct pond_ref *ref, uint64_t now_ms, int *pack) {
     uint32_t emptiest = POND_NO_SEGMENT, least = UINT32_MAX, sealed = 0;
     uint64_t live = 0;
@@ -35,6 +41,10 @@ static uint32_t over_or_emptiest(const struct pond_ref *ref, uint64_t now_ms, in
         const struct pond_segment *s = &ref->table[i];
         uint32_t state = pond_segment_state(s);
         if (state != POND_SEGMENT_FREE) live += s->live_units;
+        if (state == POND_SEGMENT_OPEN && open_over(ref, i, now_ms)) {
+            pond_segment_seal(ref, i);
+            return i;
+        }
         if (state != POND_SEGMENT_SEALED) continue;
         sealed++;
         if (s->expiry_max_ms > now_ms && s->live_units >= least) continue;

@@ -226,14 +226,15 @@ enum pond_queue { POND_SMALL = 0, POND_MAIN = 1, POND_QUEUES = 2 };
 #define POND_TTL_CLASSES 5u /* 0: for ever; 1 to 4: by factors of four */
 
 struct pond_segment {
-    uint32_t state;         /* one word, one store: state | queue << 8 | TTL class << 16 */
-    uint32_t epoch;         /* raised when the segment is recycled */
-    uint64_t order;         /* when it was sealed or relinked: the place in its queue */
-    uint64_t expiry_max_ms; /* no entry lives longer than this; UINT64_MAX when one lives for ever */
-    uint32_t tail_units;    /* committed */
-    uint32_t next, prev;    /* index + 1 of the neighbours in its queue or in the free list; derived from order and state */
-    uint32_t live_units;    /* of entries that slots name; a hint, right but for what deaths leave */
-    char pad[24];
+    uint32_t state;           /* one word, one store: state | queue << 8 | TTL class << 16 */
+    uint32_t epoch;           /* raised when the segment is recycled */
+    uint64_t order;           /* when it was sealed or relinked: the place in its queue */
+    uint64_t expiry_max_ms;   /* no entry lives longer than this; UINT64_MAX when one lives for ever */
+    uint32_t tail_units;      /* committed */
+    uint32_t next, prev;      /* index + 1 of the neighbours in its queue or in the free list; derived from order and state */
+    uint32_t live_units;      /* of entries that slots name; a hint, right but for what deaths leave */
+    uint64_t expiry_first_ms; /* until when the entry lives that was the first one here; a hint */
+    char pad[16];
 };
 static_assert(sizeof(struct pond_segment) == 64, "segment descriptor");
 

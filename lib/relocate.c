@@ -24,7 +24,7 @@ static uint64_t ttl_left(uint64_t expiry_word, uint64_t now_ms) {
 
 static uint32_t write_somewhere(const struct pond_ref *ref, uint32_t queue, const struct pond_content *content, uint64_t now_ms) {
     uint64_t left = content->flags & POND_ENTRY_TTL ? ttl_left(content->expiry, now_ms) : 0;
-    struct pond_room room = {.queue = queue, .ttl_class = pond_ttl_class(ref->g, left)};
+    struct pond_room room = pond_room_for(ref->g, queue, left, content->expiry);
     if (!pond_room_find(ref, &room, pond_entry_units(content), 0)) return 0;
     pond_room_put(ref, &room, content);
     return room.where;

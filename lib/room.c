@@ -7,7 +7,7 @@
 
 int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young) {
     room->appended = 0;
-    room->where = pond_hole_take(ref, room->queue, room->ttl_class, units, only_young, &room->units);
+    room->where = pond_hole_take(ref, room->queue, room->ttl_class, units, only_young, room->first_least_ms, &room->units);
     return room->where != 0;
 }
 
@@ -32,8 +32,7 @@ void pond_room_commit(const struct pond_ref *ref, const struct pond_room *room, 
         __builtin_prefetch(next + 128, 1);
     }
     s->live_units += room->units;
-    if (end_ms == 0) end_ms = UINT64_MAX;
-    if (s->expiry_max_ms < end_ms) s->expiry_max_ms = end_ms;
+    pond_segment_note_end(s, end_ms);
     POND_CRASHPOINT("room.put");
 }
 

@@ -5,13 +5,25 @@
 /* Room for an entry in a queue: a hole of its size, else the tail of the open segment. For the holder of the shard's mutex. */
 
 #include "entry.h"
+#include "expire.h"
 #include "segment.h"
 
 struct pond_room {
     uint32_t queue, ttl_class; /* wanted */
     uint32_t where, units;     /* found */
+    uint64_t first_least_ms;   /* until when the first entry of a hole's segment must live */
     int appended;              /* at a tail, not yet committed */
 };
+
+/* For an entry that lives for ttl_ms from now on (0: for ever), until what its expiry word says. Its class, and only holes in segments
+ * whose first entry lives nearly as long: where one that lasts longer fills each hole, the segment never expires as a whole, and what has
+ * expired in it keeps its room. */
+#define POND_HOLE_SPREAD 4u
+static inline struct pond_room pond_room_for(const struct pond_geometry *g, uint32_t queue, uint64_t ttl_ms, uint64_t expiry_word) {
+    struct pond_room room = {.queue = queue, .ttl_class = pond_ttl_class(g, ttl_ms)};
+    if (ttl_ms) room.first_least_ms = pond_entry_end_ms(expiry_word) - ttl_ms / POND_HOLE_SPREAD;
+    return room;
+}
 
 /* A hole alone. only_young: none that will be recycled soon. 1, or 0 when there is none: nothing is recycled here. */
 int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);

@@ -12,8 +12,9 @@
  * classes an octave), last in, first out; a write of that size goes there instead of to the tail, so that overwriting does not eat the
  * cache. A hole's size never changes. The lists are hints: recovery forgets them by raising the hole generation, which each hole
  * carries; a forgotten hole is dead space until its segment is recycled. Every link is checked before it is followed or written: it must
- * lie in a segment and carry the generation. Derived from simulation on real traces: last in, first out; first fit among 8 of its own
- * class, then the first of the next two classes. */
+ * lie in a segment and carry the generation. A hole is not for an entry that lives much longer than the first one of its segment, which
+ * would keep what has expired there from leaving as a whole. Derived from simulation on real traces: last in, first out; first fit among 8
+ * of its own class, then the first of the next two classes. */
 
 #include "segment.h"
 
@@ -324,18 +325,19 @@ void pond_hole_unlink(const struct pond_ref *ref, uint32_t where) {
     if (hole) take_out(ref, where, hole, units, &ref->shard->hole_head[pond_segment_queue(&ref->table[segment])][pond_hole_class(units)]);
 }
 
-static inline int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t segment, uint32_t ttl_class, uint32_t units,
-                            int only_young) {
+static inline int hole_fits(const struct pond_ref *ref, uint32_t have, uint32_t segment, uint32_t ttl_class, uint32_t units, int only_young,
+                            uint64_t first_least_ms) {
     const struct pond_segment *s = &ref->table[segment];
     if (have < units || (have - units) * POND_UNIT_BYTES > POND_SLACK_BYTES_MAX - 64) return 0;
     uint32_t word = pond_load_32(&s->state), state = word & 255u;
     if ((state != POND_SEGMENT_OPEN && state != POND_SEGMENT_SEALED) || (word >> 16 & 255u) != ttl_class) return 0;
+    if (s->expiry_first_ms < first_least_ms) return 0;
     if (only_young && !pond_segment_young(ref, segment)) return 0;
     return !pond_segment_pinned(ref, segment);
 }
 
 uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young,
-                        uint32_t *allotted) {
+                        uint64_t first_least_ms, uint32_t *allotted) {
     uint32_t first = pond_hole_class(units);
     for (uint32_t k = first; k <= first + POND_HOLE_CLASSES_UP && k < POND_HOLE_CLASSES; k++) {
         uint32_t *head = &ref->shard->hole_head[queue][k], where = *head;
@@ -343,7 +345,7 @@ uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl
             uint32_t have, segment;
             struct pond_hole *hole = hole_of(ref, where, &have, &segment);
             if (!hole) break;
-            if (hole_fits(ref, have, segment, ttl_class, units, only_young)) {
+            if (hole_fits(ref, have, segment, ttl_class, units, only_young, first_least_ms)) {
                 *allotted = have;
                 take_out(ref, where, hole, have, head);
                 return where;

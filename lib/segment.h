@@ -72,11 +72,15 @@ static inline void pond_segment_commit(const struct pond_ref *ref, uint32_t wher
     POND_CRASHPOINT("segment.committed");
 }
 
-/* An entry that lives until `expiry_ms` (0: for ever) is in this segment from now on. */
-static inline void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64_t expiry_ms) {
-    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
-    if (expiry_ms == 0) expiry_ms = UINT64_MAX;
-    if (s->expiry_max_ms < expiry_ms) s->expiry_max_ms = expiry_ms;
+/* An entry that lives until `end_ms` (0: for ever) is in this segment from now on. */
+static inline void pond_segment_note_end(struct pond_segment *s, uint64_t end_ms) {
+    if (end_ms == 0) end_ms = UINT64_MAX;
+    if (s->expiry_max_ms == 0) s->expiry_first_ms = end_ms;
+    if (s->expiry_max_ms < end_ms) s->expiry_max_ms = end_ms;
+}
+
+static inline void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t where, uint64_t end_ms) {
+    pond_segment_note_end(&ref->table[pond_segment_of(ref->g, where)], end_ms);
 }
 
 /* So many units of this segment are live from now on, or not any more. */
@@ -126,12 +130,14 @@ static inline int pond_hole_any(const struct pond_ref *ref, uint32_t queue, uint
 void pond_hole_push(const struct pond_ref *ref, uint32_t where);
 /* An entry of `units` that no slot names any more: it counts as live no longer, and is a hole if its bytes may be reused. */
 void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t units);
-/* Finds a hole for `units` in a queue; only_young: none that will be recycled soon. Returns where it was, 0 for none; *allotted receives
- * its size. The bytes still say hole until pond_entry_write(). */
-uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young, uint32_t *allotted);
+/* Finds a hole for `units` in a queue; only_young: none that will be recycled soon; none in a segment whose first entry's time ends before
+ * first_least_ms. Returns where it was, 0 for none; *allotted receives its size. The bytes still say hole until pond_entry_write(). */
+uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young,
+                        uint64_t first_least_ms, uint32_t *allotted);
 /* The same for the usual case, the only hole of its class and as large as is wanted: what the overwrite before has left. 0 also where
  * pond_hole_take() would find one. */
-static inline uint32_t pond_hole_take_only(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units) {
+static inline uint32_t pond_hole_take_only(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units,
+                                           uint64_t first_least_ms) {
     uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(units)], where = *head;
     if (!pond_where_valid(ref->g, where)) return 0;
     struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
@@ -141,6 +147,7 @@ static inline uint32_t pond_hole_take_only(const struct pond_ref *ref, uint32_t 
     const struct pond_segment *s = &ref->table[segment];
     uint32_t state = pond_load_32(&s->state) ^ pond_segment_word(0, queue, ttl_class);
     if (state != POND_SEGMENT_SEALED && state != POND_SEGMENT_OPEN) return 0;
+    if (s->expiry_first_ms < first_least_ms) return 0;
     if (where - pond_segment_start(ref->g, segment) + units > pond_segment_tail(ref->g, s)) return 0;
     *head = 0;
     /* ORDER hole-link (taker): as in take_out(). */

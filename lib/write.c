@@ -97,7 +97,7 @@ static void write_ahead(const struct pond_ref *ref, const struct pond_content *c
     } else if (guess) {
         room->appended = 0;
         room->units = units;
-        room->where = pond_hole_take_only(ref, room->queue, room->ttl_class, units);
+        room->where = pond_hole_take_only(ref, room->queue, room->ttl_class, units, room->first_least_ms);
         if (POND_UNLIKELY(room->where == 0)) pond_room_hole(ref, room, units, 0);
         if (POND_UNLIKELY(room->where == guess)) { /* the key has gone meanwhile; or, in a damaged file, its slot names a hole */
             pond_hole_push(ref, guess);
@@ -118,7 +118,7 @@ static int stays(const struct pond_ref *ref, const struct pond_room *ahead, uint
 
 static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
                      uint32_t units, uint32_t guess, uint64_t ttl_ms, const struct millpond_set *o) {
-    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
+    struct pond_room room = pond_room_for(ref->g, POND_SMALL, ttl_ms, c->expiry);
     struct pond_old old;
     struct pond_paid paid = {0};
     int ghost = -1, ahead = 0;
@@ -149,7 +149,7 @@ static int set_small(const struct pond_ref *ref, const struct pond_key *key, con
 
 static int set_large(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, struct pond_content *c,
                      const void *value, size_t bytes, uint64_t ttl_ms, struct millpond_set *o) {
-    struct pond_room room = {.ttl_class = pond_ttl_class(ref->g, ttl_ms)};
+    struct pond_room room = pond_room_for(ref->g, POND_SMALL, ttl_ms, c->expiry);
     struct pond_old old;
     int ghost = -1;
     struct pond_paid paid = {0};

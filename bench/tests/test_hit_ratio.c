@@ -17,6 +17,7 @@ enum { REQUESTS = 300000, KEYS = 40000, LATELY = 3000, VALUE_BYTES_MAX = 400000 
 
 static uint32_t ids[REQUESTS], costs[REQUESTS], value_bytes[REQUESTS];
 static uint8_t after[REQUESTS];
+static uint64_t times_ms[REQUESTS], ttl_ms[2 * REQUESTS];
 
 static char folder[48];
 static void begin(void) {
@@ -48,6 +49,7 @@ struct trial {
     uint32_t entry_bytes;
     uint32_t (*bytes_of)(uint64_t random);
     unsigned overwrites; /* of a hundred hits */
+    uint64_t ttl_ms;     /* of nine in ten keys, with a request each millisecond; 0: all live for ever */
     bool by_items;       /* S3-FIFO gets as many items as the file ever held; else the bytes of the file's segments */
 };
 
@@ -57,7 +59,9 @@ static void make_values(const struct trial *trial) {
         uint32_t bytes = trial->bytes_of(mix64(ids[i] + UINT64_C(77)));
         after[i] = rng_below(&rng, 100) < trial->overwrites ? POLICY_REWRITE : POLICY_NOTHING;
         value_bytes[i] = after[i] == POLICY_REWRITE ? bytes - bytes / 5 + (uint32_t)rng_below(&rng, bytes / 5 * 2 + 1) : bytes;
-        costs[i] = (uint32_t)replay_cost(8, value_bytes[i]);
+        costs[i] = (uint32_t)replay_cost(8, value_bytes[i]) + (trial->ttl_ms ? REPLAY_TTL_BYTES : 0);
+        times_ms[i] = i;
+        ttl_ms[ids[i]] = mix64(ids[i]) % 10 ? trial->ttl_ms : 0;
     }
 }
 
@@ -71,12 +75,15 @@ static uint64_t pond_misses(const struct trial *trial, struct millpond_stats *st
     *items_most = 0;
     snprintf(path, sizeof path, "%s/pond", folder);
     cr_assert(replay_create(&shape, path, trial->size_bytes, &pond, why), "%s", why);
+    uint64_t begin_ms = clock_system_ms();
     for (uint32_t i = 0; i < REQUESTS; i++) {
+        if (trial->ttl_ms)
+            clock_set(begin_ms + times_ms[i]);
         snprintf(key, sizeof key, "%08x", ids[i]);
         int hit = millpond_get(pond, key, 8, value, VALUE_BYTES_MAX, NULL) == MILLPOND_OK;
         misses += !hit;
         if (!hit || after[i] == POLICY_REWRITE) {
-            int result = millpond_set(pond, key, 8, value, value_bytes[i], 0);
+            int result = millpond_set(pond, key, 8, value, value_bytes[i], ttl_ms[ids[i]]);
             cr_assert(result == MILLPOND_OK || result == MILLPOND_ERR_TOO_LARGE, "%s", millpond_strerror(result));
         }
         if (i % 256 == 0 || i == REQUESTS - 1) {
@@ -84,6 +91,7 @@ static uint64_t pond_misses(const struct trial *trial, struct millpond_stats *st
             *items_most = stats->items > *items_most ? stats->items : *items_most;
         }
     }
+    clock_set(0);
     millpond_close(pond);
     free(value);
     return misses;
@@ -93,7 +101,8 @@ static uint64_t pond_misses(const struct trial *trial, struct millpond_stats *st
 static double to_s3fifo(const struct trial *trial) {
     struct millpond_stats stats;
     uint64_t items_most;
-    struct policy_requests requests = {.count = REQUESTS, .ids = ids, .costs = trial->by_items ? NULL : costs, .after = after};
+    struct policy_requests requests = {.count = REQUESTS, .ids = ids, .costs = trial->by_items ? NULL : costs, .after = after,
+                                       .times_ms = times_ms, .ttl_ms = ttl_ms};
     requests.key_count = make_ids();
     make_values(trial);
     uint64_t misses = pond_misses(trial, &stats, &items_most);
@@ -150,6 +159,11 @@ Test(hit_ratio, a_full_index_evicts_nearly_as_well_as_full_memory) {
 
 /* ---- expiry ---- */
 
+Test(hit_ratio, keys_that_expire_and_come_back_miss_as_with_a_perfect_reaper) {
+    double ratio = to_s3fifo(&(struct trial){.size_bytes = 1 << 20, .entry_bytes = 117, .bytes_of = always_100, .ttl_ms = 20000});
+    cr_assert_lt(ratio, 1.01, "%.4f", ratio); /* 0.998; any hole of the class taken: 1.064 */
+}
+
 enum { LONG_KEYS = 2000, SHORT_LIVING = 3000, MORTAL_SETS = 60000, STEP_MS = 20 };
 
 static bool there(struct millpond *pond, char kind, uint32_t nth) {
@@ -158,10 +172,10 @@ static bool there(struct millpond *pond, char kind, uint32_t nth) {
     return millpond_get(pond, key, 9, value, sizeof value, NULL) == MILLPOND_OK;
 }
 
-static void keep(struct millpond *pond, char kind, uint32_t nth, uint64_t ttl_ms) {
+static void keep(struct millpond *pond, char kind, uint32_t nth, uint64_t ttl) {
     char key[10], value[100] = {0};
     snprintf(key, sizeof key, "%c%08x", kind, nth);
-    cr_assert_eq(millpond_set(pond, key, 9, value, sizeof value, ttl_ms), MILLPOND_OK);
+    cr_assert_eq(millpond_set(pond, key, 9, value, sizeof value, ttl), MILLPOND_OK);
 }
 
 /* Nine of ten sets are of new keys that live for a minute, the tenth is of one of 2,000 that live for an hour; fifty sets a second, twenty

@@ -68,6 +68,37 @@ Test(evict, a_segment_in_which_all_has_expired_leaves_first) {
     cr_assert_eq(victim(1000, NULL), over);
 }
 
+/* An open segment of a class, half full of what lives until expiry_ms. */
+static uint32_t open_half(uint32_t queue, uint32_t ttl_class, uint64_t expiry_ms) {
+    uint32_t units = ref.g->segment_units / 2, where = pond_segment_append(&ref, queue, ttl_class, units);
+    pond_segment_commit(&ref, where, units);
+    pond_segment_note_expiry(&ref, where, expiry_ms);
+    pond_segment_live(&ref, where, units);
+    return pond_segment_of(ref.g, where);
+}
+
+Test(evict, an_open_segment_in_which_all_has_expired_leaves_too) {
+    uint32_t over = open_half(POND_MAIN, 2, 1000);
+    open_half(POND_SMALL, 2, 2000);
+    seal_many(POND_SMALL, share() + 2);
+    cr_assert_neq(victim(999, NULL), over);
+    cr_assert_eq(victim(1000, NULL), over);
+    cr_assert_eq(pond_segment_state(&ref.table[over]), POND_SEGMENT_SEALED, "it takes no more entries");
+    cr_assert_eq(pond_segment_open_room(&ref, POND_MAIN, 2), 0);
+    cr_assert_neq(pond_segment_open_room(&ref, POND_SMALL, 2), 0, "the other one does");
+}
+
+Test(evict, an_open_segment_that_a_view_pins_stays_open) {
+    uint32_t over = open_half(POND_MAIN, 2, 1000);
+    seal_many(POND_SMALL, share() + 2);
+    uint64_t *pin = white_pin(w, &ref);
+    *pin = over + 1;
+    cr_assert_neq(victim(1000, NULL), over);
+    cr_assert_eq(pond_segment_state(&ref.table[over]), POND_SEGMENT_OPEN);
+    *pin = 0;
+    cr_assert_eq(victim(1000, NULL), over);
+}
+
 Test(evict, a_pinned_segment_does_not_leave) {
     uint32_t a = sealed(POND_SMALL, 0);
     seal_many(POND_SMALL, share() + 1);

@@ -35,7 +35,7 @@ static uint32_t make_hole(uint32_t where, uint32_t units) {
 }
 
 static uint32_t take(uint32_t units, int only_young) {
-    uint32_t allotted = 0, where = pond_hole_take(&ref, POND_SMALL, 0, units, only_young, &allotted);
+    uint32_t allotted = 0, where = pond_hole_take(&ref, POND_SMALL, 0, units, only_young, 0, &allotted);
     cr_assert(where == 0 || allotted >= units, "a hole of %u units for %u", allotted, units);
     return where;
 }
@@ -299,7 +299,7 @@ Test(segment, every_size_of_hole_is_found_for_its_own_size) {
             where = append(POND_SMALL, 0, units);
         }
         make_hole(where, units);
-        uint32_t allotted, got = pond_hole_take(&ref, POND_SMALL, 0, units, 0, &allotted);
+        uint32_t allotted, got = pond_hole_take(&ref, POND_SMALL, 0, units, 0, 0, &allotted);
         cr_assert(got == where && allotted == units, "%u units: %u of %u", units, got, allotted);
     }
 }
@@ -320,10 +320,45 @@ Test(segment, the_first_of_eight_that_fits_is_used_in_a_class_of_several_sizes) 
 
 Test(segment, a_hole_is_only_for_its_queue_and_class) {
     uint32_t allotted, hole = make_hole(append(POND_SMALL, 2, 10), 10);
-    cr_assert_eq(pond_hole_take(&ref, POND_MAIN, 2, 10, 0, &allotted), 0);
-    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 1, 10, 0, &allotted), 0);
-    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 0, 10, 0, &allotted), 0);
-    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 2, 10, 0, &allotted), hole);
+    cr_assert_eq(pond_hole_take(&ref, POND_MAIN, 2, 10, 0, 0, &allotted), 0);
+    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 1, 10, 0, 0, &allotted), 0);
+    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 0, 10, 0, 0, &allotted), 0);
+    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 2, 10, 0, 0, &allotted), hole);
+}
+
+/* As append(), of what lives until expiry_ms. */
+static uint32_t append_mortal(uint64_t expiry_ms) {
+    uint32_t where = pond_segment_append(&ref, POND_SMALL, 2, 10);
+    struct pond_content c = {.key = "k", .value = "", .key_bytes = 1, .sequence = 1, .hash = 1};
+    pond_entry_write(&ref, where, 10, &c);
+    pond_segment_commit(&ref, where, 10);
+    pond_segment_note_expiry(&ref, where, expiry_ms);
+    return where;
+}
+
+/* The first entry counts, not the last: else each could last a little longer than the one before. */
+Test(segment, a_hole_is_not_for_what_lives_much_longer_than_its_segment) {
+    append_mortal(5000);
+    uint32_t allotted, second = append_mortal(9000);
+    make_hole(second, 10);
+    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 2, 10, 0, 5001, &allotted), 0);
+    cr_assert_eq(pond_hole_take(&ref, POND_SMALL, 2, 10, 0, 5000, &allotted), second);
+    /* Ten minutes to live, until 1000600 s: only beside a first entry that lives until 1000450 s. */
+    uint64_t word = pond_expiry_pack(UINT64_C(1000600000), 0);
+    struct pond_room room = pond_room_for(ref.g, POND_MAIN, 600000, word);
+    cr_assert_eq(room.first_least_ms, UINT64_C(1000450000));
+    cr_assert_eq(room.ttl_class, pond_ttl_class(ref.g, 600000));
+    cr_assert_eq(room.queue, POND_MAIN);
+    cr_assert_eq(pond_room_for(ref.g, POND_MAIN, 0, 0).first_least_ms, 0, "what lives for ever takes any");
+}
+
+Test(segment, a_segment_that_is_used_again_has_another_first_entry) {
+    uint32_t where = append_mortal(5000), segment = pond_segment_of(ref.g, where);
+    pond_segment_seal(&ref, segment);
+    pond_segment_begin_victim(&ref, segment);
+    pond_segment_free(&ref, segment);
+    cr_assert_eq(pond_segment_of(ref.g, append_mortal(7000)), segment);
+    cr_assert_eq(ref.table[segment].expiry_first_ms, 7000);
 }
 
 Test(segment, a_hole_that_is_not_the_first_can_leave_its_list) {
@@ -415,7 +450,7 @@ Test(segment, holes_given_out_never_overlap_what_is_in_use) {
             continue;
         }
         uint32_t units = 2 + (uint32_t)support_below(&random, support_below(&random, 2) ? 14 : 90), allotted = units;
-        uint32_t where = pond_hole_take(&ref, POND_SMALL, 0, units, (int)support_below(&random, 2), &allotted);
+        uint32_t where = pond_hole_take(&ref, POND_SMALL, 0, units, (int)support_below(&random, 2), 0, &allotted);
         if (where) {
             struct pond_content c = {.key = "k", .value = "", .key_bytes = 1, .sequence = 1, .hash = 1};
             pond_entry_write(&ref, where, allotted, &c);
@@ -458,7 +493,7 @@ Test(segment, links_of_garbage_are_followed_nowhere) {
         case 2: ref.shard->hole_head[POND_SMALL][4 + support_below(&random, 3)] = garbage; break;
         default: hole->word ^= UINT64_C(1) << support_below(&random, 64); break;
         }
-        uint32_t allotted = 0, where = pond_hole_take(&ref, POND_SMALL, 0, 4 + (uint32_t)support_below(&random, 3), 0, &allotted);
+        uint32_t allotted = 0, where = pond_hole_take(&ref, POND_SMALL, 0, 4 + (uint32_t)support_below(&random, 3), 0, 0, &allotted);
         if (where) cr_assert(pond_where_valid(ref.g, where) && allotted <= pond_units_left(ref.g, where));
         pond_hole_unlink(&ref, holes[support_below(&random, 64)]);
     }
