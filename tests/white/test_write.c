@@ -71,6 +71,26 @@ Test(write, a_hole_that_was_filled_on_a_wrong_guess_is_one_again) {
     white_require_whole(&ref);
 }
 
+static uint32_t queue_of(uint32_t where) { return pond_segment_queue(&ref.table[pond_segment_of(ref.g, where)]); }
+
+/* A new key goes to the small queue, wherever that lies for which it was taken. */
+Test(write, a_new_key_stays_out_of_the_queue_of_a_wrong_guess) {
+    cr_assert_eq(white_put(w, 1, 0, VALUE_BYTES, 0), MILLPOND_OK);
+    uint32_t hole = where_of(1), segment = pond_segment_of(ref.g, hole);
+    pond_segment_seal(&ref, segment);
+    pond_segment_begin_victim(&ref, segment);
+    pond_segment_requeue(&ref, segment, POND_MAIN);
+    cr_assert_eq(white_put(w, 1, 1, VALUE_BYTES, 0), MILLPOND_OK);
+    cr_assert_eq(queue_of(where_of(1)), POND_MAIN);
+    uint64_t *planted = plant(2, where_of(1));
+    cr_assert_eq(white_put(w, 2, 7, VALUE_BYTES, 0), MILLPOND_OK);
+    *planted = 0;
+    cr_assert_eq(queue_of(where_of(2)), POND_SMALL);
+    cr_assert_eq(white_put(w, 1, 2, VALUE_BYTES, 0), MILLPOND_OK);
+    cr_assert_eq(where_of(1), hole, "which was given back");
+    white_require_whole(&ref);
+}
+
 /* The key was deleted after the guess, or the file is damaged: the hole that would be filled is what the guess names. */
 Test(write, a_hole_that_a_slot_names_is_not_filled_for_it) {
     uint32_t hole = one_hole();
