@@ -15,6 +15,7 @@
 
 #include "handle.h"
 
+#include "crashpoint.h"
 #include "platform.h"
 #include "reader.h"
 #include "resize.h"
@@ -110,6 +111,7 @@ static int settle(struct millpond *pond, struct pond_map *coming) {
     if (here == 1) pond_cas_32(&coming->living->replaced, POND_COMING, POND_IN_PLACE); /* it has its name, so the old one was emptied */
     int result = here == 0 ? open_for(pond, pond->path, READ_WAIT_MS, &there) : MILLPOND_OK;
     pond_process_unlock();
+    POND_CRASHPOINT("follow.looked");
     if (result != MILLPOND_OK || here != 0) return here == 1;
     if (pond_replaced(there))
         result = pond_resize_finish(there, pond->path, pond->lock_timeout_ms);

@@ -16,6 +16,7 @@
 
 #include "view.h"
 
+#include "crashpoint.h"
 #include "enter.h"
 #include "expire.h"
 #include "lookup.h"
@@ -39,6 +40,7 @@ struct taking {
 static void unpin(struct pond_reader *slot, uint64_t pins) {
     for (unsigned i = 0; i < POND_READER_PINS; i++)
         if (pins >> i & 1) pond_store_release_64(&slot->pin[i], 0);
+    POND_CRASHPOINT("view.unpinned");
 }
 
 /* P2 for one segment; one that this view has pinned already is not pinned twice. */
@@ -52,6 +54,7 @@ static int pin(struct taking *t, uint32_t where) {
     }
     if (empty == POND_READER_PINS) return 0;
     pond_store_64(&t->slot->pin[empty], want);
+    POND_CRASHPOINT("view.pinned");
     t->pins |= UINT64_C(1) << empty;
     return 1;
 }
@@ -114,6 +117,7 @@ static int announce(struct pond_map *map, uint32_t number, uint32_t timeout_ms) 
     int result = pond_write_enter(map, number, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
     pond_store_release_32(&ref.shard->views, 1);
+    POND_CRASHPOINT("view.announced");
     pond_write_leave(&ref);
     return MILLPOND_OK;
 }

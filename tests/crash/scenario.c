@@ -387,9 +387,28 @@ static void change_what_is_loaded(struct ledger *ledger, struct millpond *pond) 
     CHECK(millpond_lease_fill(pond, &l.lease, l.text, 12, "late", 4, NULL) == MILLPOND_CHANGED, "a fill behind a clear");
 }
 
+/* A view of every entry, held while some leave, and the next ones beside it. */
+static void view_and_write(struct ledger *ledger, struct millpond *pond) {
+    struct millpond_view views[8];
+    char text[512];
+    memset(views, 0, sizeof views);
+    for (uint32_t key = 0; key < ledger->count; key++) {
+        struct millpond_view *v = &views[key % 8];
+        millpond_view_release(v);
+        ledger_spell(ledger, key, text);
+        int result = millpond_view(pond, text, ledger->records[key].key_bytes, v);
+        CHECK(result == MILLPOND_OK || result == MILLPOND_MISS || result == MILLPOND_ERR_PINNED, "a view of key %u: %s", key,
+              millpond_strerror(result));
+        if (key % 4 == 1) ledger_set(ledger, pond, key, 150, 0);
+    }
+    for (int i = 0; i < 8; i++) millpond_view_release(&views[i]);
+}
+
 const struct scenario scenarios[] = {
     {"get", .prepare = a_few, .act = get},
     {"get in chunks", .prepare = large_ones, .act = get},
+    {"view", .prepare = a_few, .act = view_and_write},
+    {"view in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = view_and_write},
     {"set new", .prepare = a_few, .act = set_new},
     {"set new ones in a row", .prepare = a_few, .act = set_new_in_a_row},
     {"set new with a long key", .prepare = a_few, .act = set_new_long_key},
