@@ -31,3 +31,11 @@ elseif(MILLPOND_SANITIZE STREQUAL "thread")
 elseif(MILLPOND_SANITIZE)
   message(FATAL_ERROR "MILLPOND_SANITIZE is '${MILLPOND_SANITIZE}'; set it to address, to thread or to nothing")
 endif()
+
+# millpond_time_limit(variable seconds): how long a test may take; with a sanitizer four times as long.
+function(millpond_time_limit variable seconds)
+  if(MILLPOND_SANITIZE)
+    math(EXPR seconds "4 * ${seconds}")
+  endif()
+  set(${variable} ${seconds} PARENT_SCOPE)
+endfunction()
