@@ -24,6 +24,10 @@
 #define LOOK_EVERY_NS UINT64_C(100000000)
 #define WAIT_US       500u
 
+#ifdef MILLPOND_TSAN
+uint64_t pond_sections_left;
+#endif
+
 static struct millpond_options options_of(const struct millpond *pond) {
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
     options.flags = pond->flags & (uint32_t)(MILLPOND_READONLY | MILLPOND_ANY_FILESYSTEM | MILLPOND_POPULATE);
@@ -59,7 +63,7 @@ static int open_next(const struct millpond *pond, uint32_t timeout_ms, struct po
 /* F3, behind the swap. */
 static void leave_behind(struct pond_map *map) {
     pond_reader_leave_left();
-    urcu_bp_synchronize_rcu();
+    pond_handle_grace_period();
     pond_process_lock();
     map->leaving--;
     pond_map_release_locked(map);
@@ -82,7 +86,7 @@ static int swap(struct millpond *pond, const struct pond_map *from, uint32_t tim
         map->left = 1;
         next->followed |= (pond->flags & MILLPOND_FOLLOW) != 0;
         map->leaving++;
-        rcu_assign_pointer(pond->map, next);
+        pond_handle_swap(pond, next);
     } else {
         map = NULL;
     }

@@ -33,11 +33,30 @@ struct millpond {
 /* What the layers below need of those above, for every opening. */
 extern const struct pond_map_hooks pond_handle_hooks;
 
+#ifdef MILLPOND_TSAN
+/* ThreadSanitizer sees nothing of liburcu's ordering: that a mapping is filled before it is handed out, and that a grace period ends behind
+ * all sections that began before it. It is told here, by a word that sections release and a grace period acquires. */
+extern uint64_t pond_sections_left;
+static inline struct pond_map *pond_handle_map(const struct millpond *pond) { return __atomic_load_n(&pond->map, __ATOMIC_ACQUIRE); }
+static inline void pond_handle_swap(struct millpond *pond, struct pond_map *map) { __atomic_store_n(&pond->map, map, __ATOMIC_RELEASE); }
+static inline void pond_handle_left(void) { __atomic_fetch_add(&pond_sections_left, 1, __ATOMIC_RELEASE); }
+static inline void pond_handle_grace_period(void) {
+    urcu_bp_synchronize_rcu();
+    __atomic_load_n(&pond_sections_left, __ATOMIC_ACQUIRE);
+}
+#else
+static inline struct pond_map *pond_handle_map(const struct millpond *pond) { return rcu_dereference(pond->map); }
+static inline void pond_handle_swap(struct millpond *pond, struct pond_map *map) { rcu_assign_pointer(pond->map, map); }
+static inline void pond_handle_left(void) {}
+static inline void pond_handle_grace_period(void) { urcu_bp_synchronize_rcu(); }
+#endif
+
 static inline struct pond_map *enter(const struct millpond *pond) {
     urcu_bp_read_lock();
-    return rcu_dereference(pond->map);
+    return pond_handle_map(pond);
 }
 static inline int leave(int result) {
+    pond_handle_left();
     urcu_bp_read_unlock();
     return result;
 }

@@ -4,6 +4,7 @@
 
 #include "attempt.h"
 #include "support.h"
+#include "together.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,20 +18,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define KEYS     200
-#define ACCOUNTS 16
+#define KEYS TOGETHER_KEYS
 
 static struct millpond *pond;
 static const char *path;
 static unsigned long wanted_seconds = 3;
-
-static void fill(uint64_t count) {
-    for (uint64_t i = 0; i < count; i++) support_set(pond, i, i + 1, 32 + i % 900);
-}
-
-static void everything_is_there(uint64_t count) {
-    for (uint64_t i = 0; i < count; i++) REQUIRE(support_get(pond, i) == i + 1, "key %llu", (unsigned long long)i);
-}
 
 /* ---- a resize that cannot be ---- */
 
@@ -54,7 +46,7 @@ static void refused(uint64_t bytes, int expected, const char *word) {
     REQUIRE(support_count_files(folder) == files, "something lies beside the file");
     REQUIRE(attempt_count_fds() == descriptors && attempt_count_mappings(path) == mappings, "%d descriptors, %d mappings are left",
             attempt_count_fds() - descriptors, attempt_count_mappings(path) - mappings);
-    everything_is_there(KEYS);
+    together_require(pond);
     support_set(pond, KEYS, 1, 500);
 }
 
@@ -65,13 +57,13 @@ static void accepted(uint64_t bytes) {
     REQUIRE(result == MILLPOND_OK, "resize: %d: %s", result, errmsg);
     REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK && stats.file_bytes == bytes, "%llu bytes",
             (unsigned long long)stats.file_bytes);
-    everything_is_there(KEYS);
+    together_require(pond);
 }
 
 static void begin(const char *name, uint64_t bytes) {
     path = support_path("%s", name);
     pond = support_create(path, bytes);
-    fill(KEYS);
+    together_begin(pond);
 }
 
 static int end(void) {
@@ -121,7 +113,7 @@ static int without_descriptors(void *arg) {
         REQUIRE(result == MILLPOND_OK || (result == MILLPOND_ERR_LIMIT && strstr(errmsg, "; ")), "with %d: %d: '%s'", spare, result,
                 errmsg);
         REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0, "setrlimit");
-        everything_is_there(KEYS);
+        together_require(pond);
         support_set(pond, KEYS, 1, 500);
         *(result == MILLPOND_OK ? &done : &failed) += 1;
         REQUIRE(support_count_files(support_path(".")) == 1, "something lies beside the file");
@@ -137,7 +129,7 @@ static int *flags; /* shared: 0 how many have come, 1 they may go */
 static int read_and_write_until_told(void *arg) {
     (void)arg;
     for (uint64_t turn = 1; !__atomic_load_n(&flags[1], __ATOMIC_ACQUIRE); turn++) {
-        everything_is_there(KEYS);
+        together_require(pond);
         support_set(pond, KEYS + turn % 50, turn, 300);
         __atomic_store_n(&flags[0], (int)turn, __ATOMIC_RELEASE);
     }
@@ -188,121 +180,12 @@ static int on_a_disk_that_is_full(void *arg) {
 /* ---- forks in the middle ---- */
 
 static bool stop;
-static uint64_t done[6];
-
-static size_t account(char name[16], uint64_t number) { return (size_t)snprintf(name, 16, "account %llu", (unsigned long long)number); }
-
-/* Moves an amount between two accounts; anything else may be in the way. */
-static void transfer(uint64_t turn) {
-    struct millpond_txn *txn;
-    int64_t amount = (int64_t)(turn % 90) + 1;
-    REQUIRE(millpond_txn_begin(pond, &txn) == MILLPOND_OK, "begin");
-    for (uint64_t side = 0; side < 2; side++) {
-        char name[16];
-        size_t bytes = account(name, (turn + side * (1 + turn % (ACCOUNTS - 1))) % ACCOUNTS);
-        int result = millpond_txn_incr(txn, name, bytes, side ? amount : -amount, NULL, NULL);
-        if (result == MILLPOND_OK) continue;
-        REQUIRE(result == MILLPOND_CHANGED || result == MILLPOND_MISS, "incr: %d", result); /* a file that is being replaced */
-        REQUIRE(millpond_txn_commit(txn) == MILLPOND_CHANGED, "a commit that must fail");
-        return;
-    }
-    int result = millpond_txn_commit(txn);
-    REQUIRE(result == MILLPOND_OK || result == MILLPOND_CHANGED, "commit: %d", result);
-}
-
-static void require_the_sum(void) {
-    char names[ACCOUNTS][16], values[ACCOUNTS][24];
-    struct millpond_mget items[ACCOUNTS];
-    int64_t sum = 0;
-    memset(items, 0, sizeof items);
-    for (uint64_t i = 0; i < ACCOUNTS; i++)
-        items[i] = (struct millpond_mget){names[i], account(names[i], i), values[i], sizeof values[i] - 1, 0, 0};
-    int result = millpond_snapshot(pond, items, ACCOUNTS);
-    REQUIRE(result == MILLPOND_OK, "snapshot: %d", result);
-    for (uint64_t i = 0; i < ACCOUNTS; i++) {
-        REQUIRE(items[i].result == MILLPOND_OK, "account %llu: %d", (unsigned long long)i, items[i].result);
-        values[i][items[i].value_bytes] = 0;
-        sum += strtoll(values[i], NULL, 10);
-    }
-    REQUIRE(sum == 1000 * ACCOUNTS, "the sum is %lld", (long long)sum);
-}
-
-/* Loads 8 bytes that follow from the key. */
-static uint64_t loaded_for(const void *key, size_t key_bytes) {
-    uint64_t value = 0x6d696c6c;
-    for (size_t i = 0; i < key_bytes; i++) value = value * 31 + ((const unsigned char *)key)[i];
-    return value;
-}
-
-struct loading {
-    unsigned pause_us;
-    uint64_t value; /* of this call: a handler may load in the middle of it */
-};
-
-static int load(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
-    struct loading *loading = arg;
-    loading->value = loaded_for(key, key_bytes);
-    if (loading->pause_us) support_sleep_us(loading->pause_us);
-    load->value = &loading->value;
-    load->value_bytes = sizeof loading->value;
-    return MILLPOND_OK;
-}
-
-static void fetch_one(uint64_t turn, unsigned pause_us) {
-    static const struct millpond_fetch options = {.ttl_ms = 20, .grace_ms = 20};
-    struct loading loading = {.pause_us = pause_us};
-    char key[24];
-    uint64_t value = 0;
-    size_t bytes = 0, key_bytes = (size_t)snprintf(key, sizeof key, "fetched %llu", (unsigned long long)(turn % 7));
-    int result = millpond_fetch(pond, key, key_bytes, load, &loading, &options, &value, sizeof value, &bytes, NULL);
-    REQUIRE(result == MILLPOND_OK || result == MILLPOND_STALE, "fetch: %d (%s)", result, millpond_strerror(result));
-    REQUIRE(bytes == sizeof value && value == loaded_for(key, key_bytes), "a fetch answers something else");
-}
-
-static void lease_one(uint64_t turn) {
-    static const struct millpond_fetch options = {.ttl_ms = 20};
-    struct millpond_lease lease;
-    char key[24];
-    uint64_t value = 0;
-    size_t bytes = 0, key_bytes = (size_t)snprintf(key, sizeof key, "leased %llu", (unsigned long long)(turn % 5));
-    int result = millpond_lease_acquire(pond, key, key_bytes, &options, &value, sizeof value, &bytes, &lease);
-    REQUIRE(result == MILLPOND_OK || result == MILLPOND_MISS, "acquire: %d", result);
-    REQUIRE(result != MILLPOND_OK || value == loaded_for(key, key_bytes), "a lease shows something else");
-    if (lease.state == MILLPOND_LEASE_BUSY) {
-        result = millpond_lease_wait(pond, &lease, 2, NULL);
-        REQUIRE(result == MILLPOND_OK || result == MILLPOND_ERR_TIMEOUT, "wait: %d", result);
-    }
-    if (lease.state != MILLPOND_LEASE_WON) return;
-    value = loaded_for(key, key_bytes);
-    result = turn % 3 ? millpond_lease_fill(pond, &lease, key, key_bytes, &value, sizeof value, &options)
-                      : millpond_lease_abandon(pond, &lease, key, key_bytes, 0);
-    REQUIRE(result == MILLPOND_OK || result == MILLPOND_CHANGED, "end of a lease: %d", result);
-}
-
-static void resize_one(uint64_t turn) {
-    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
-    int result = millpond_resize(pond, (1 + turn % 3) << 20, errmsg);
-    REQUIRE(result == MILLPOND_OK, "resize: %d: %s", result, errmsg);
-}
-
-static void do_one(uintptr_t what, uint64_t turn) {
-    switch (what) {
-    case 0: transfer(turn); break;
-    case 1: require_the_sum(); break;
-    case 2: fetch_one(turn, 200); break;
-    case 3: lease_one(turn); break;
-    case 4:
-        resize_one(turn);
-        support_sleep_us(3000);
-        break;
-    default: everything_is_there(10);
-    }
-}
+static uint64_t done[TOGETHER_KINDS];
 
 static void *keep_at_it(void *arg) {
     uintptr_t what = (uintptr_t)arg;
     for (uint64_t turn = 1; !__atomic_load_n(&stop, __ATOMIC_RELAXED); turn++) {
-        do_one(what, turn);
+        together_do(pond, (enum together)what, turn);
         __atomic_store_n(&done[what], turn, __ATOMIC_RELAXED);
     }
     return NULL;
@@ -310,24 +193,15 @@ static void *keep_at_it(void *arg) {
 
 static int do_everything_once(void *arg) {
     uint64_t number = *(uint64_t *)arg;
-    for (uintptr_t what = 0; what < 6; what++)
-        if (what != 4 || number % 8 == 0) do_one(what, number);
+    for (uintptr_t what = 0; what < TOGETHER_KINDS; what++)
+        if (what != TOGETHER_RESIZE || number % 8 == 0) together_do(pond, (enum together)what, number);
     if (number % 2) millpond_close(pond);
     return 0;
-}
-
-static void open_the_accounts(void) {
-    for (uint64_t i = 0; i < ACCOUNTS; i++) {
-        char name[16];
-        size_t bytes = account(name, i);
-        REQUIRE(millpond_set(pond, name, bytes, "1000", 4, 0) == MILLPOND_OK, "set");
-    }
 }
 
 static int forks(void *arg) {
     (void)arg;
     begin("forks.pond", 1 << 20);
-    open_the_accounts();
     pthread_t threads[6];
     for (uintptr_t i = 0; i < 6; i++) REQUIRE(pthread_create(&threads[i], NULL, keep_at_it, (void *)i) == 0, "no thread");
     uint64_t until = support_now_ns() + wanted_seconds * 1000000000, count = 0;
@@ -337,7 +211,7 @@ static int forks(void *arg) {
     }
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
     for (int i = 0; i < 6; i++) pthread_join(threads[i], NULL);
-    require_the_sum();
+    together_require(pond);
     printf("  %llu forks during %llu transactions, %llu snapshots, %llu fetches, %llu leases, %llu resizes\n", (unsigned long long)count,
            (unsigned long long)done[0], (unsigned long long)done[1], (unsigned long long)done[2], (unsigned long long)done[3],
            (unsigned long long)done[4]);
@@ -374,7 +248,7 @@ static int children_of_a_resizer(void *arg) {
     options.size_bytes = 1 << 20;
     options.lock_timeout_ms = 3000;
     pond = support_open(path, &options);
-    fill(KEYS);
+    together_begin(pond);
     flags = support_share(2 * sizeof *flags);
     uint64_t count = 0;
     pthread_t thread;
@@ -426,19 +300,19 @@ static void on_alarm(int number) {
     size_t bytes = 0, key_bytes = sizeof key - 1;
     struct millpond_mget items[2] = {{"account 0", 9, text, sizeof text, 0, 0}, {"account 1", 9, text, sizeof text, 0, 0}};
     struct millpond_lease lease = {0};
-    struct loading loading = {0};
+    struct together_loading loading = {0};
     key[8] = (char)('0' + turn % 7);
     switch (turn % 12) {
     case 0:
     case 1: {
-        int result = millpond_fetch(pond, key, key_bytes, load, &loading, &hasty, &value, sizeof value, &bytes, NULL);
-        if (result == MILLPOND_OK && value != loaded_for(key, key_bytes)) result = 1000;
+        int result = millpond_fetch(pond, key, key_bytes, together_load, &loading, &hasty, &value, sizeof value, &bytes, NULL);
+        if (result == MILLPOND_OK && value != together_value(key, key_bytes)) result = 1000;
         note(result);
         break;
     }
     case 2: {
         int result = millpond_get_stale(pond, key, key_bytes, &value, sizeof value, &bytes);
-        if ((result == MILLPOND_OK || result == MILLPOND_STALE) && value != loaded_for(key, key_bytes)) result = 1001;
+        if ((result == MILLPOND_OK || result == MILLPOND_STALE) && value != together_value(key, key_bytes)) result = 1001;
         note(result);
         break;
     }
@@ -465,14 +339,14 @@ static void call_in_turn(uint64_t turn, const sigset_t *alarm) {
     sigset_t before;
     switch (turn % 4) {
     case 0:
-        if (turn % 64 == 0) fetch_one(turn, 20);
+        if (turn % 64 == 0) together_fetch(pond, turn, 20);
         for (int i = 0; i < 20; i++) REQUIRE(fetch_nothing("nothing, of the main line") == MILLPOND_MISS, "fetch of nothing");
         break;
-    case 1: lease_one(turn); break;
+    case 1: together_do(pond, TOGETHER_LEASE, turn); break;
     case 2:
         sigprocmask(SIG_BLOCK, alarm, &before);
-        require_the_sum();
-        transfer(turn);
+        together_do(pond, TOGETHER_SNAPSHOT, turn);
+        together_do(pond, TOGETHER_TRANSFER, turn);
         sigprocmask(SIG_SETMASK, &before, NULL);
         break;
     default: {
@@ -487,7 +361,6 @@ static void call_in_turn(uint64_t turn, const sigset_t *alarm) {
 static int handlers(void *arg) {
     (void)arg;
     begin("handlers.pond", 4 << 20);
-    open_the_accounts();
     REQUIRE(millpond_txn_begin(pond, &standing) == MILLPOND_OK, "begin");
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     struct itimerval every = {{0, 80}, {0, 80}}, never = {{0, 0}, {0, 0}};
@@ -506,8 +379,7 @@ static int handlers(void *arg) {
            (unsigned long long)tally[0], (unsigned long long)tally[1]);
     REQUIRE(tally[2] == 0, "%llu answers that are none of the documented ones, the last one %d", (unsigned long long)tally[2], strangest);
     REQUIRE(tally[0] > 100, "the handler did too little");
-    require_the_sum();
-    everything_is_there(KEYS);
+    together_require(pond);
     for (uint64_t turn = 0; turn < 28; turn++) call_in_turn(turn, &alarm); /* no flight is left behind that anybody waits for */
     return end();
 }
@@ -535,11 +407,11 @@ static int without_a_slot(void *arg) {
     REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK && stats.readers == stats.reader_slots, "%llu of %llu slots",
             (unsigned long long)stats.readers, (unsigned long long)stats.reader_slots);
     uint64_t hits = stats.hits;
-    everything_is_there(KEYS);
+    together_require(pond);
     support_key(key, 1);
     REQUIRE(millpond_view(pond, key, SUPPORT_KEY_BYTES, &view) == MILLPOND_ERR_PINNED, "a view without a slot");
     for (uint64_t turn = 1; turn < 40; turn++)
-        for (uintptr_t what = 0; what < 4; what++) do_one(what, turn);
+        for (uintptr_t what = 0; what < 4; what++) together_do(pond, (enum together)what, turn);
     REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK && stats.hits >= hits + KEYS, "hits without a slot are not counted");
     accepted(8 << 20); /* more slots */
     REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK && stats.readers < stats.reader_slots, "%llu of %llu slots",
@@ -552,7 +424,6 @@ static int without_a_slot(void *arg) {
 static int no_slot_is_free(void *arg) {
     (void)arg;
     begin("slots.pond", 512 << 10);
-    open_the_accounts();
     flags = support_share(2 * sizeof *flags);
     struct millpond_stats stats;
     pid_t children[1024];
@@ -566,7 +437,7 @@ static int no_slot_is_free(void *arg) {
     __atomic_store_n(&flags[1], 1, __ATOMIC_RELEASE);
     for (int i = 0; i < count; i++) REQUIRE(support_wait(children[i], 20000) == 0, "process %d", i);
     printf("  %d processes with a view each held the slots\n", count);
-    require_the_sum();
+    together_require(pond);
     return end();
 }
 
