@@ -131,6 +131,7 @@ struct call {
     struct pond_age age;
     struct pond_ticket ticket;
     int led;
+    int unreadable; /* looks that changed nothing: what stands there is damaged, and is to be loaded */
 };
 
 #define AGAIN 1001 /* no result of the library */
@@ -288,8 +289,8 @@ static int fly(struct call *c, int result, int has_value) {
     struct pond_reader *mine = pond_reader_mine(c->map);
     c->place = pond_place_of(&c->map->geometry, c->k.hash);
     c->led = c->map->gate == NULL;
-    struct pond_begin begin = {c->age.version, pond_fetch_load_max(c->o), c->led || !mine ? 0 : (uint32_t)(mine - c->map->readers) + 1,
-                               c->led};
+    struct pond_begin begin = {c->unreadable ? POND_SEEN_UNREADABLE : c->age.version, pond_fetch_load_max(c->o),
+                               c->led || !mine ? 0 : (uint32_t)(mine - c->map->readers) + 1, c->led};
     if (has_value && pond_flight_seen(c->map, pond_shard_of(&c->map->geometry, c->k.hash), &c->place)) return keep(c, result);
     if (c->map->readonly && result == MILLPOND_MISS && pond_replaced(c->map))
         return pond_follow_missed(c->pond, c->map) ? AGAIN : MILLPOND_ERR_READ_ONLY;
@@ -328,6 +329,7 @@ static __attribute__((noinline)) int fetch_slowly(struct call *c, int result) {
             leave(0);
             return load_alone(c);
         }
+        c->unreadable = round >= POND_FETCH_LOOKS;
         result = fly(c, result, has_value);
         if (result != AGAIN) return result;
         c->map = enter(c->pond);

@@ -9,6 +9,7 @@
 #include "read.h"
 
 #define POND_LOAD_MS_DEFAULT 60000u
+#define POND_FETCH_LOOKS     32u /* that find another version than writers do, until it is loaded whatever is there */
 
 extern const struct millpond_fetch pond_fetch_defaults __attribute__((visibility("hidden")));
 

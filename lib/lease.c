@@ -39,8 +39,8 @@ static void fill_in(struct pond_map *map, const struct pond_key *key, const stru
 }
 
 /* One look, and the lease if there is one to be had. POND_BEGIN_LOOK_AGAIN, or the result. */
-static int acquire(struct millpond *pond, struct pond_map *map, const struct pond_key *key, const struct millpond_fetch *o, void *buf,
-                   size_t buf_bytes, size_t *value_bytes, struct millpond_lease *lease) {
+static int acquire(struct millpond *pond, struct pond_map *map, const struct pond_key *key, const struct millpond_fetch *o, unsigned round,
+                   void *buf, size_t buf_bytes, size_t *value_bytes, struct millpond_lease *lease) {
     struct pond_place place = pond_place_of(&map->geometry, key->hash);
     struct pond_reader *mine = pond_reader_mine(map);
     struct pond_ticket ticket;
@@ -49,7 +49,7 @@ static int acquire(struct millpond *pond, struct pond_map *map, const struct pon
     if (has_value && !age.stale && (pond_fetch_young(o, &age) || !pond_fetch_draw(o, &age))) return result;
     if ((result == MILLPOND_MISS && age.negative) || result < 0) return result;
     if (has_value && (map->readonly || pond_flight_seen(map, pond_shard_of(&map->geometry, key->hash), &place))) return result;
-    struct pond_begin begin = {age.version, pond_fetch_load_max(o),
+    struct pond_begin begin = {round < POND_FETCH_LOOKS ? age.version : POND_SEEN_UNREADABLE, pond_fetch_load_max(o),
                                mine && !(o->flags & MILLPOND_LEASE_DETACHED) ? (uint32_t)(mine - map->readers) + 1 : 0, 0};
     int got = pond_write_begin(map, has_value ? 0 : pond->lock_timeout_ms, key, &begin, &ticket);
     if (got == POND_BEGIN_LOOK_AGAIN) return got;
@@ -70,7 +70,7 @@ int millpond_lease_acquire(struct millpond *pond, const void *key, size_t key_by
     int result = POND_BEGIN_LOOK_AGAIN;
     for (unsigned round = 0; result == POND_BEGIN_LOOK_AGAIN; round++) {
         if (round == ROUNDS_MAX) return leave(MILLPOND_ERR_BUSY);
-        result = acquire(pond, map, &k, o, buf, buf_bytes, value_bytes, &fresh);
+        result = acquire(pond, map, &k, o, round, buf, buf_bytes, value_bytes, &fresh);
     }
     if (result >= 0) *lease = fresh;
     leave(0);

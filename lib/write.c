@@ -259,7 +259,8 @@ int pond_write_begin(struct pond_map *map, uint32_t timeout_ms, const struct pon
     if (result != MILLPOND_OK) return result;
     pond_publish_find(&ref, &place, key, &old);
     uint64_t version = old.found ? (uint64_t)old.d.sequence + 1 : 0;
-    if (version != begin->seen && (old.alive || (old.found && !pond_entry_over(&old.d, pond_clock_write(map)))))
+    if (version != begin->seen && begin->seen != POND_SEEN_UNREADABLE &&
+        (old.alive || (old.found && !pond_entry_over(&old.d, pond_clock_write(map)))))
         result = POND_BEGIN_LOOK_AGAIN;
     else
         switch (pond_flight_begin(&ref, key->hash, begin->led, begin->holder, begin->load_max_ms, ticket)) {

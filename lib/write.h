@@ -26,8 +26,10 @@ int pond_write_fill(struct pond_map *map, uint32_t timeout_ms, const struct pond
 int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, struct pond_ticket *ticket,
                         enum pond_flight_outcome outcome, int said);
 
+/* There is an entry, as its writers see it, and readers have a miss each time: it is damaged. */
+#define POND_SEEN_UNREADABLE UINT64_MAX
 struct pond_begin {
-    uint64_t seen; /* version of the entry that the caller wants to have replaced, 0 for none */
+    uint64_t seen; /* version of the entry that the caller wants to have replaced, 0 for none, or POND_SEEN_UNREADABLE */
     uint64_t load_max_ms;
     uint32_t holder; /* of a lease: pond_flight_begin() */
     int led;
