@@ -199,6 +199,8 @@ int bed_is_mutex(const struct bed *bed, uint64_t off) {
     uint64_t readers_end = POND_READERS_OFF + (uint64_t)g->reader_count * sizeof(struct pond_reader);
     if (off >= POND_READERS_OFF && off < readers_end)
         return (off - POND_READERS_OFF) % sizeof(struct pond_reader) < sizeof(pthread_mutex_t);
+    uint64_t flights_end = g->flights_off + (uint64_t)g->flights_per_shard * g->shard_count * sizeof(struct pond_flight);
+    if (off >= g->flights_off && off < flights_end) return (off - g->flights_off) % sizeof(struct pond_flight) < sizeof(pthread_mutex_t);
     if (off < g->shards_off || off >= g->shards_off + g->shard_bytes * g->shard_count) return 0;
     return (off - g->shards_off) % g->shard_bytes < sizeof(pthread_mutex_t);
 }

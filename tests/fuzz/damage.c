@@ -9,6 +9,7 @@
 #include "damage.h"
 
 #include "entry.h"
+#include "flight.h"
 #include "hash.h"
 #include "recycle.h"
 #include "segment.h"
@@ -17,14 +18,21 @@
 #include <stdio.h>
 #include <string.h>
 
-enum area { IDENTITY, LIVING, READERS, HEADER, INTENT, SEGMENTS, BUCKETS, GHOSTS, ENTRIES, ANYWHERE, AREAS };
-static const char *const area_names[AREAS] = {"identity", "living", "reader", "header", "intent",
-                                              "segment",  "bucket", "ghost",  "entry",  "byte"};
+enum area { IDENTITY, LIVING, READERS, HEADER, INTENT, SEGMENTS, BUCKETS, GHOSTS, ENTRIES, ANYWHERE, FLIGHTS, REDO, MARKS, AREAS };
+static const char *const area_names[AREAS] = {"identity", "living", "reader", "header", "intent", "segment", "bucket",
+                                              "ghost",    "entry",  "byte",   "flight", "redo",   "marks"};
 /* Which area a byte of the input means: where more code looks, more wounds. */
 static const uint8_t area_of_byte[32] = {IDENTITY, IDENTITY, LIVING,  LIVING,  READERS, HEADER,   HEADER,   HEADER,
                                          HEADER,   HEADER,   INTENT,  INTENT,  INTENT,  SEGMENTS, SEGMENTS, SEGMENTS,
                                          SEGMENTS, SEGMENTS, BUCKETS, BUCKETS, BUCKETS, BUCKETS,  BUCKETS,  GHOSTS,
                                          ENTRIES,  ENTRIES,  ENTRIES, ENTRIES, ENTRIES, ENTRIES,  ENTRIES,  ANYWHERE};
+
+/* Those that came later have bytes of their own, so that older inputs mean what they meant. */
+#define LATER_AREAS 232u
+static enum area area_of_number(uint8_t byte) {
+    static const enum area later[] = {FLIGHTS, REDO, MARKS};
+    return byte < LATER_AREAS ? (enum area)area_of_byte[byte % sizeof area_of_byte] : later[(byte - LATER_AREAS) / 8u];
+}
 
 enum kind { SET, FLIP, ADD, PLAUSIBLE, COPY, SWAP, RUN, FORGE, KINDS };
 static const char *const kind_names[KINDS] = {"set", "flip", "add", "plausible", "copy", "swap", "run", "forge"};
@@ -92,6 +100,14 @@ static struct place place_of(const struct bed *bed, enum area area, uint32_t ite
     case READERS: return item_of(POND_READERS_OFF, sizeof(struct pond_reader), g->reader_count, sizeof(struct pond_reader), item);
     case HEADER: return item_of(base + sizeof(pthread_mutex_t), 1, 1, header, 0);
     case INTENT: return item_of(base + offsetof(struct pond_shard, intent), 1, 1, sizeof(struct pond_intent), 0);
+    case FLIGHTS:
+        if (g->flights_per_shard == 0) return item_of(POND_LIVING_OFF, 1, 1, sizeof(struct pond_living), 0);
+        return item_of(g->flights_off, sizeof(struct pond_flight), (uint64_t)g->flights_per_shard * g->shard_count,
+                       sizeof(struct pond_flight), item);
+    case REDO: return item_of(base + offsetof(struct pond_shard, redo), 1, 1, sizeof(struct pond_redo), 0);
+    case MARKS: /* and what the agent told */
+        return item_of(POND_LIVING_OFF + offsetof(struct pond_living, marks), 1, 1,
+                       offsetof(struct pond_living, pad1) - offsetof(struct pond_living, marks), 0);
     case SEGMENTS: return item_of(base + g->table_off, sizeof(struct pond_segment), g->segment_count, sizeof(struct pond_segment), n);
     case BUCKETS:
         return item_of(base + (uint64_t)g->buckets_off_units * POND_UNIT_BYTES, sizeof(struct pond_bucket), g->bucket_count,
@@ -243,8 +259,72 @@ static void forge_living(const struct bed *bed, const struct wound *w) {
     bed_write(bed, POND_LIVING_OFF + off, &value, sizeof value);
 }
 
+/* The flight of an entry's key, in its window or anywhere: led by nobody, leased, revoked, for a time that is near or far. */
+static void forge_flight(const struct bed *bed, const struct wound *w) {
+    struct pond_map map;
+    uint64_t entry = bed->entries[w->value % bed->entry_count];
+    struct pond_ref ref = ref_of(bed, &map, (uint32_t)(entry >> 32));
+    const unsigned char *at = pond_ref_at(&ref, (uint32_t)entry);
+    struct pond_decoded d;
+    uint32_t count = ref.g->flights_per_shard, flights = w->extra >> 4, slot = w->item;
+    if (count == 0 || !pond_entry_decode(at, pond_units_left(ref.g, (uint32_t)entry), &d)) return;
+    struct pond_place place = pond_place_of(ref.g, pond_hash(at + d.key_off, d.key_bytes, ref.g->hash_seed));
+    if (w->extra & 1) slot = pond_reduce(place.tag * UINT32_C(0x9E3779B1) ^ place.home, count) + w->item % 8u; /* slot_at() of flight.c */
+    const struct pond_living *living = (const struct pond_living *)(const void *)(bed->file + POND_LIVING_OFF);
+    struct pond_flight *f = pond_flights_of(&map, ref.number) + slot % count, forged;
+    memcpy(&forged, f, sizeof forged);
+    forged.state = w->offset % 6u;
+    forged.home = place.home;
+    forged.tag = place.tag;
+    forged.token = w->extra & 2 ? ref.shard->flight_token + (w->value >> 40) % 3 : w->value;
+    forged.begun_ms = living->clock_high_ms;
+    forged.deadline_ms = w->extra & 4 ? plausible(bed, w) : living->clock_high_ms + (w->value >> 48);
+    forged.holder = w->extra & 8 ? (uint32_t)(w->value >> 32) % (ref.g->reader_count + 2) : 0;
+    forged.outcome = (uint32_t)(w->value >> 56) % 6u;
+    bed_write(bed, (uint64_t)((unsigned char *)f - bed->file), &forged, sizeof forged);
+    bed_write(bed, (uint64_t)((unsigned char *)&ref.shard->flights - bed->file), &flights, sizeof flights);
+}
+
+/* A shard's part in a transaction that is decided, or not, or of another coordinator: changes that fit and such that do not. */
+static void forge_redo(const struct bed *bed, const struct wound *w) {
+    struct pond_map map;
+    struct pond_ref ref = ref_of(bed, &map, w->item);
+    struct pond_redo *redo = &ref.shard->redo;
+    uint64_t name = (w->value >> 8) << 8 | (w->extra & 1 ? w->value & 255 : ref.number), none = 0;
+    uint32_t count = w->extra & 2 ? w->offset : w->offset % 5u;
+    uint64_t off = (uint64_t)((unsigned char *)redo - bed->file);
+    for (uint32_t i = 0; i < 5; i++) {
+        uint64_t entry = bed->entries[(w->value + i * 7919u) % bed->entry_count];
+        struct pond_redo_op op = {w->value * (i + 1), (uint32_t)entry, w->extra & 4 ? i : 1 + i % 2u};
+        struct pond_decoded d;
+        const unsigned char *at = pond_ref_at(&ref, (uint32_t)entry);
+        if (pond_where_valid(ref.g, (uint32_t)entry) && pond_entry_decode(at, pond_units_left(ref.g, (uint32_t)entry), &d))
+            op.hash = pond_hash(at + d.key_off, d.key_bytes, ref.g->hash_seed);
+        bed_write(bed, off + offsetof(struct pond_redo, op) + i * sizeof op, &op, sizeof op);
+    }
+    bed_write(bed, off + offsetof(struct pond_redo, op_count), &count, sizeof count);
+    bed_write(bed, off + offsetof(struct pond_redo, pending), &name, sizeof name);
+    bed_write(bed, off + offsetof(struct pond_redo, decision), w->extra & 8 ? &none : &name, sizeof name);
+}
+
+/* Marks of syncs and resizes, and an agent's word. */
+static void forge_marks(const struct bed *bed, const struct wound *w) {
+    struct pond_living living;
+    memcpy(&living, bed->file + POND_LIVING_OFF, sizeof living);
+    living.clean = w->extra & 3u;
+    living.replaced = w->extra >> 2 & 3u;
+    living.successor = w->value;
+    living.agent_epoch = w->offset;
+    living.agent_until_ms = w->extra & 16 ? plausible(bed, w) : living.clock_high_ms + w->item;
+    living.agent_stale_ms = w->extra & 32 ? w->value : w->item;
+    bed_write(bed, POND_LIVING_OFF, &living, sizeof living);
+}
+
 static void forge(const struct bed *bed, enum area area, const struct wound *w) {
     switch (area) {
+    case FLIGHTS: forge_flight(bed, w); break;
+    case REDO: forge_redo(bed, w); break;
+    case MARKS: forge_marks(bed, w); break;
     case LIVING: forge_living(bed, w); break;
     case HEADER: forge_hole(bed, w); break;
     case INTENT: forge_intent(bed, w); break;
@@ -299,7 +379,7 @@ static void wound_at(const struct bed *bed, enum area area, const struct wound *
     bed_write(bed, off, &now, width);
 }
 
-static enum area area_of(const struct wound *w) { return (enum area)area_of_byte[w->area % sizeof area_of_byte]; }
+static enum area area_of(const struct wound *w) { return area_of_number(w->area); }
 
 void damage_wound(const struct bed *bed, const struct wound *wound) { wound_at(bed, area_of(wound), wound); }
 

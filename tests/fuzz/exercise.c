@@ -7,10 +7,14 @@
 
 #include "exercise.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct exercise_counts exercise_counts;
 
@@ -222,6 +226,156 @@ static void write_all(struct user *u) {
     if (u->damage->flags & DAMAGE_EMPTY) EXPECT(millpond_clear(u->pond) == MILLPOND_OK, "clear");
 }
 
+/* ---- fetches, leases, transactions, snapshots ---- */
+
+/* Loads a value of any size, or says that there is none, or fails. */
+static int load(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
+    struct user *u = arg;
+    uint64_t dice = support_below(&u->random, 8);
+    touch(u, key, key_bytes);
+    if (dice == 0) return MILLPOND_MISS;
+    if (dice == 1) return 77;
+    load->value_bytes = support_log_size(&u->random, 1, 600) - 1;
+    load->value = malloc(load->value_bytes ? load->value_bytes : 1);
+    memset(load->value, (int)dice, load->value_bytes);
+    load->release = free;
+    return MILLPOND_OK;
+}
+
+static struct millpond_fetch any_options(struct user *u) {
+    return (struct millpond_fetch){.ttl_ms = support_below(&u->random, 2) ? 0 : 5000,
+                                   .grace_ms = 3000,
+                                   .negative_ttl_ms = support_below(&u->random, 2) ? 0 : 2000,
+                                   .wait_ms = 1,
+                                   .load_max_ms = 1 + (uint32_t)support_below(&u->random, 100000),
+                                   .flags = (uint32_t)support_below(&u->random, 32)};
+}
+
+static void fetch_one(struct user *u) {
+    unsigned char key[BED_KEY_BYTES_MAX];
+    size_t key_bytes = any_key(u, key), room = support_below(&u->random, 700), bytes = 0;
+    struct millpond_fetch options = any_options(u);
+    struct millpond_fetched how = {0};
+    options.flags &= (uint32_t)(MILLPOND_FETCH_FRESH | MILLPOND_FETCH_NO_WAIT | MILLPOND_FETCH_OWN_ERRORS | MILLPOND_FETCH_NOT_EARLY);
+    unsigned char *buf = malloc(room ? room : 1);
+    int result = millpond_fetch(u->pond, key, key_bytes, load, u, &options, buf, room, &bytes, &how);
+    int readonly = (u->damage->flags & DAMAGE_READONLY) != 0;
+    EXPECT(result == MILLPOND_OK || result == MILLPOND_STALE || result == MILLPOND_MISS || result == MILLPOND_TOO_SMALL ||
+               result == MILLPOND_ERR_LOADER || result == MILLPOND_ERR_TIMEOUT || (readonly && result == MILLPOND_ERR_READ_ONLY),
+           "fetch: %d", result);
+    if (result == MILLPOND_OK || result == MILLPOND_STALE) {
+        EXPECT(bytes <= room, "fetch: %zu bytes in a buffer of %zu", bytes, room);
+        touch(u, buf, bytes);
+    }
+    result = millpond_get_stale(u->pond, key, key_bytes, buf, room, &bytes);
+    EXPECT(result == MILLPOND_OK || result == MILLPOND_STALE || result == MILLPOND_MISS || result == MILLPOND_TOO_SMALL, "get_stale: %d",
+           result);
+    if (result == MILLPOND_OK || result == MILLPOND_STALE) touch(u, buf, bytes);
+    free(buf);
+}
+
+static int is_end_of_lease(int result) {
+    return result == MILLPOND_OK || result == MILLPOND_CHANGED || result == MILLPOND_ERR_TOO_LARGE || result == MILLPOND_ERR_FULL;
+}
+
+static void lease_one(struct user *u) {
+    unsigned char key[BED_KEY_BYTES_MAX], buf[64];
+    size_t key_bytes = any_key(u, key), bytes = 0;
+    struct millpond_fetch options = any_options(u);
+    struct millpond_lease lease = {0};
+    int said = 0, result = millpond_lease_acquire(u->pond, key, key_bytes, &options, buf, sizeof buf, &bytes, &lease);
+    int readonly = (u->damage->flags & DAMAGE_READONLY) != 0;
+    EXPECT(result == MILLPOND_OK || result == MILLPOND_STALE || result == MILLPOND_MISS || result == MILLPOND_TOO_SMALL ||
+               (readonly && result == MILLPOND_ERR_READ_ONLY),
+           "lease: %d", result);
+    if (lease.state == MILLPOND_LEASE_BUSY) {
+        result = millpond_lease_wait(u->pond, &lease, 0, &said);
+        EXPECT(result == MILLPOND_OK || result == MILLPOND_MISS || result == MILLPOND_ERR_LOADER || result == MILLPOND_ERR_TIMEOUT,
+               "wait: %d", result);
+    }
+    if (lease.state != MILLPOND_LEASE_WON) return;
+    switch (support_below(&u->random, 4)) {
+    case 0: result = millpond_lease_abandon(u->pond, &lease, key, key_bytes, (int)support_below(&u->random, 2)); break;
+    case 1: result = millpond_lease_fill_nothing(u->pond, &lease, key, key_bytes, &options); break;
+    case 2: return; /* left to its deadline */
+    default: result = millpond_lease_fill(u->pond, &lease, key, key_bytes, buf, support_below(&u->random, sizeof buf), &options);
+    }
+    EXPECT(is_end_of_lease(result), "end of a lease: %d", result);
+}
+
+static void change_in(struct user *u, struct millpond_txn *txn) {
+    unsigned char key[BED_KEY_BYTES_MAX], buf[300] = {0};
+    size_t key_bytes = any_key(u, key), bytes = 0;
+    struct millpond_incr create = {5, 0};
+    int result;
+    switch (support_below(&u->random, 4)) {
+    case 0:
+        result = millpond_txn_get(txn, key, key_bytes, buf, sizeof buf, &bytes);
+        EXPECT(result == MILLPOND_OK || result == MILLPOND_MISS || result == MILLPOND_TOO_SMALL || result == MILLPOND_CHANGED,
+               "txn_get: %d", result);
+        break;
+    case 1:
+        result = millpond_txn_delete(txn, key, key_bytes);
+        EXPECT(result == MILLPOND_OK || result == MILLPOND_ERR_TXN_TOO_LARGE, "txn_delete: %d", result);
+        break;
+    case 2:
+        result = millpond_txn_incr(txn, key, key_bytes, 3, &create, NULL);
+        EXPECT(result == MILLPOND_OK || result == MILLPOND_CHANGED || result == MILLPOND_ERR_NOT_A_NUMBER ||
+                   result == MILLPOND_ERR_OVERFLOW || result == MILLPOND_ERR_TOO_LARGE || result == MILLPOND_ERR_TXN_TOO_LARGE,
+               "txn_incr: %d", result);
+        break;
+    default:
+        result = millpond_txn_set(txn, key, key_bytes, buf, support_below(&u->random, sizeof buf), 0);
+        EXPECT(result == MILLPOND_OK || result == MILLPOND_ERR_TOO_LARGE || result == MILLPOND_ERR_TXN_TOO_LARGE, "txn_set: %d", result);
+    }
+}
+
+static void commit_one(struct user *u) {
+    struct millpond_txn *txn;
+    int result = millpond_txn_begin(u->pond, &txn);
+    EXPECT(result == MILLPOND_OK, "txn_begin: %d", result);
+    for (uint64_t i = support_below(&u->random, 12); i > 0; i--) change_in(u, txn);
+    result = millpond_txn_commit(txn);
+    EXPECT(result == MILLPOND_OK || result == MILLPOND_CHANGED || result == MILLPOND_ERR_FULL, "commit: %d", result);
+}
+
+static void snapshot_one(struct user *u) {
+    enum { MANY = 12, ROOM = 300 };
+    static unsigned char keys[MANY][BED_KEY_BYTES_MAX];
+    struct millpond_mget items[MANY] = {{0}};
+    unsigned char *bufs = malloc((size_t)MANY * ROOM);
+    for (unsigned i = 0; i < MANY; i++)
+        items[i] = (struct millpond_mget){keys[i], any_key(u, keys[i]), bufs + (size_t)i * ROOM, ROOM, 0, 0};
+    int result = millpond_snapshot(u->pond, items, MANY);
+    EXPECT(result == MILLPOND_OK || (u->damage->flags & DAMAGE_READONLY && result == MILLPOND_ERR_BUSY), "snapshot: %d", result);
+    for (unsigned i = 0; i < MANY && result == MILLPOND_OK; i++)
+        if (items[i].result == MILLPOND_OK) {
+            EXPECT(items[i].value_bytes <= ROOM, "snapshot: %zu bytes", items[i].value_bytes);
+            touch(u, items[i].buf, items[i].value_bytes);
+        }
+    free(bufs);
+}
+
+static void ask_the_agent(struct user *u) {
+    struct millpond_agent agent;
+    int result = millpond_agent_look(u->pond, &agent);
+    EXPECT(result == MILLPOND_OK || result == MILLPOND_STALE || result == MILLPOND_MISS, "agent: %d", result);
+    if (u->damage->flags & DAMAGE_READONLY) return;
+    agent.until_ms = agent.now_ms + 1000;
+    agent.stale_ms = 1000;
+    result = millpond_agent_announce(u->pond, &agent);
+    EXPECT(result == MILLPOND_OK, "announce: %d", result);
+}
+
+static void together(struct user *u) {
+    for (unsigned i = 0; i < 10; i++) fetch_one(u);
+    for (unsigned i = 0; i < 10; i++) lease_one(u);
+    for (unsigned i = 0; i < 3; i++) snapshot_one(u);
+    ask_the_agent(u);
+    if (u->damage->flags & DAMAGE_READONLY) return;
+    for (unsigned i = 0; i < 6; i++) commit_one(u);
+}
+
 /* ---- checking ---- */
 
 static void note(void *arg, const char *sentence) {
@@ -278,6 +432,51 @@ static void require_that_it_works(struct user *u) {
     }
 }
 
+/* ---- a resize ---- */
+
+/* The file as it is, under another name, whose numbers stand in it: no copy as far as it can know. */
+static const char *twin(const struct bed *bed) {
+    static char path[sizeof bed->path + 8];
+    struct pond_living *living = (struct pond_living *)(void *)(bed->file + POND_LIVING_OFF), kept = *living;
+    struct stat st;
+    snprintf(path, sizeof path, "%s.twin", bed->path);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    EXPECT(fd >= 0 && fstat(fd, &st) == 0, "%s: %s", path, strerror(errno));
+    living->device = (uint64_t)st.st_dev;
+    living->inode = (uint64_t)st.st_ino;
+    EXPECT(write(fd, bed->file, bed->file_bytes) == (ssize_t)bed->file_bytes, "%s: %s", path, strerror(errno));
+    *living = kept;
+    close(fd);
+    return path;
+}
+
+/* Of the damaged file's twin, which is another file afterwards, and whole. */
+static void resize(const struct user *u) {
+    struct user own = *u;
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    struct bed other = {.file_bytes = u->bed->file_bytes};
+    strcpy(other.path, twin(u->bed));
+    own.bed = &other;
+    options.lock_timeout_ms = 2000;
+    if (millpond_open(&own.pond, other.path, &options, errmsg) == MILLPOND_OK) {
+        uint64_t bytes = (64 << 10) + support_below(&own.random, 200 << 10);
+        int result = millpond_resize(own.pond, bytes, errmsg);
+        EXPECT(result <= 0 && (result == MILLPOND_OK) == !errmsg[0], "resize: %d '%s'", result, errmsg);
+        EXPECT(result == MILLPOND_OK || result == MILLPOND_ERR_ARGUMENT, "resize: %d '%s'", result, errmsg);
+        if (result == MILLPOND_OK) {
+            exercise_counts.resized++;
+            other.file_bytes = (bytes + 4095) / 4096 * 4096;
+            result = check(&own, 0);
+            EXPECT(result == MILLPOND_OK, "damage came along with a resize: %d, '%s'", result, first_sentence);
+        }
+        read_all(&own);
+        for (unsigned i = 0; i < 24; i++) set_one(&own, 200);
+        millpond_close(own.pond);
+    }
+    unlink(other.path);
+}
+
 /* ---- all of it ---- */
 
 void exercise(const struct bed *bed, const struct damage *damage) {
@@ -295,10 +494,13 @@ void exercise(const struct bed *bed, const struct damage *damage) {
         return;
     }
     exercise_counts.opened++;
+    if (damage->seed % 8 == 2 && !(damage->flags & DAMAGE_READONLY)) resize(&u);
     read_all(&u);
+    together(&u);
     if (!(damage->flags & DAMAGE_READONLY)) {
         if (damage->seed & 1) exercise_counts.damaged += check(&u, 0) == MILLPOND_DAMAGED;
         write_all(&u);
+        together(&u);
         read_all(&u);
         repair(&u);
         require_that_it_works(&u);

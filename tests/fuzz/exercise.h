@@ -10,7 +10,7 @@ void exercise(const struct bed *bed, const struct damage *damage);
 
 /* Counts of the runs so far, for a summary. */
 struct exercise_counts {
-    uint64_t refused, opened, damaged, repaired;
+    uint64_t refused, opened, damaged, repaired, resized;
 };
 extern struct exercise_counts exercise_counts;
 

@@ -179,9 +179,9 @@ int main(int argc, char **argv) {
     }
     double took = (double)(support_now_ns() - start) * 1e-9;
     const struct exercise_counts *c = &progress->counts;
-    printf("seed %llu: %llu runs in %.1f s (%.0f a second), %llu opened, %llu refused, %llu repaired, %u found\n", (unsigned long long)seed,
-           (unsigned long long)progress->run, took, (double)progress->run / took, (unsigned long long)c->opened,
-           (unsigned long long)c->refused, (unsigned long long)c->repaired, finds);
+    printf("seed %llu: %llu runs in %.1f s (%.0f a second), %llu opened, %llu refused, %llu repaired, %llu resized, %u found\n",
+           (unsigned long long)seed, (unsigned long long)progress->run, took, (double)progress->run / took, (unsigned long long)c->opened,
+           (unsigned long long)c->refused, (unsigned long long)c->repaired, (unsigned long long)c->resized, finds);
     support_end();
     free(corpus);
     return finds ? 1 : 0;
