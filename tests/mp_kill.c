@@ -217,6 +217,13 @@ static uint64_t all_operations(void) {
     return sum;
 }
 
+/* Has it come to what the case is about? A busy machine takes longer; the case's deadline bounds it. */
+static bool enough(struct millpond *mine, const struct setting *how, uint64_t kills) {
+    struct millpond_stats stats;
+    REQUIRE(millpond_stats(mine, -1, &stats) == MILLPOND_OK, "stats");
+    return kills > 20 && stats.recoveries > 0 && (!how->evicts || stats.evictions > 100);
+}
+
 static int run(const struct setting *how) {
     setting = how;
     struct support_random random = support_seed(how->name);
@@ -231,7 +238,7 @@ static int run(const struct setting *how) {
     pid_t writers[WRITERS], watcher = support_fork(reader, NULL);
     for (uintptr_t w = 0; w < WRITERS; w++) writers[w] = support_fork(writer, (void *)w);
     uint64_t end = support_now_ns() + (uint64_t)(how->seconds * 1e9), kills = 0, last_operations = 0, last_progress = support_now_ns();
-    while (support_now_ns() < end) {
+    while (support_now_ns() < end || !enough(mine, how, kills)) {
         support_sleep_us(100 + (unsigned)support_below(&random, how->pause_us_max));
         unsigned victim = (unsigned)support_below(&random, WRITERS);
         kill(writers[victim], SIGKILL);
@@ -268,8 +275,6 @@ static int run(const struct setting *how) {
     if (!how->evicts)
         REQUIRE(stats.evictions == 0 && stats.items == there, "%s: %llu items, expected %llu; %llu evictions", how->name,
                 (unsigned long long)stats.items, (unsigned long long)there, (unsigned long long)stats.evictions);
-    REQUIRE(kills > 20 && stats.recoveries > 0, "%s: no kill hit a critical section", how->name);
-    if (how->evicts) REQUIRE(stats.evictions > 100, "%s: too few evictions", how->name);
     millpond_close(mine);
     struct millpond_check check = support_require_whole(path);
     if (!how->evicts)
