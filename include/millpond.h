@@ -255,7 +255,7 @@ MILLPOND_API int millpond_mget(struct millpond *pond, struct millpond_mget *item
  * time of an mget. A read-only handle only tries.
  * Returns MILLPOND_OK when every key was tried (see each result); ERR_BUSY (a lock was not free before lock_timeout_ms; or, on a
  * read-only handle, writers never paused, or one died amid a commit and no writer has come since); ERR_ARGUMENT; ERR_NO_MEMORY;
- * ERR_REENTERED; ERR_NAMESPACE. Then the items say nothing.
+ * ERR_REENTERED; ERR_NAMESPACE; ERR_REPLACED (as of millpond_resize). Then the items say nothing.
  * Blocks: for lock_timeout_ms at the most. Threads: any. Cost: about a tenth more than millpond_mget. Since 0.1. */
 MILLPOND_API int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t item_count);
 
