@@ -45,9 +45,9 @@ struct oracle_change oracle_set_begins(struct oracle *oracle, size_t key) {
     return (struct oracle_change){sequence, now(oracle)};
 }
 
-void oracle_set_ends(struct oracle *oracle, size_t key, struct oracle_change change, bool stored) {
+static void ends_at(struct oracle *oracle, size_t key, struct oracle_change change, bool stored, uint64_t moment) {
     struct oracle_key *k = &oracle->keys[key];
-    uint64_t end = stored ? now(oracle) : END_FAILED, open = turn_of(change.sequence);
+    uint64_t end = stored ? moment : END_FAILED, open = turn_of(change.sequence);
     if (!__atomic_compare_exchange_n(&k->ends[change.sequence % ORACLE_ENDS], &open, open | end, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST)) {
         if (stored) raise_to(&k->older_until, end);
@@ -56,6 +56,14 @@ void oracle_set_ends(struct oracle *oracle, size_t key, struct oracle_change cha
     if (!stored) return;
     raise_to(&k->changes_from, change.from);
     raise_to(&k->sets_from, change.from);
+}
+
+void oracle_set_ends(struct oracle *oracle, size_t key, struct oracle_change change, bool stored) {
+    ends_at(oracle, key, change, stored, now(oracle));
+}
+
+void oracle_load_ends(struct oracle *oracle, size_t key, struct oracle_change change, bool stored) {
+    ends_at(oracle, key, change, stored, change.from);
 }
 
 struct oracle_change oracle_delete_begins(struct oracle *oracle, size_t key) {

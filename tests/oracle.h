@@ -53,6 +53,9 @@ struct oracle_change {
 struct oracle_change oracle_set_begins(struct oracle *oracle, size_t key);
 /* `stored`: the call returned OK. Otherwise its value must never be seen. */
 void oracle_set_ends(struct oracle *oracle, size_t key, struct oracle_change change, bool stored);
+/* The same of a value that was loaded: whenever it was stored, it is as old as the moment at which its load began. It must not cover a
+ * change that began later and has returned. */
+void oracle_load_ends(struct oracle *oracle, size_t key, struct oracle_change change, bool stored);
 struct oracle_change oracle_delete_begins(struct oracle *oracle, size_t key);
 /* `ran`: the call returned OK or MISS. */
 void oracle_delete_ends(struct oracle *oracle, size_t key, struct oracle_change change, bool ran);

@@ -185,7 +185,7 @@ static void fetch_one(struct worker *w, size_t number, const char *key) {
     int result = millpond_fetch(w->pond, key, SUPPORT_KEY_BYTES, load_value, &l, NULL, w->buf + w->buf_bytes, w->buf_bytes, &bytes, &how);
     w->counts.busy += result == MILLPOND_ERR_TIMEOUT;
     if (l.loaded) {
-        oracle_set_ends(w->plan->oracle, number, l.change, how.how == MILLPOND_HOW_LOADED);
+        oracle_load_ends(w->plan->oracle, number, l.change, how.how == MILLPOND_HOW_LOADED);
         REQUIRE(result == MILLPOND_OK && how.how != MILLPOND_HOW_HIT, "%s: a fetch that loaded answers %d (%u)", w->plan->name, result,
                 how.how);
         w->counts.loads++;

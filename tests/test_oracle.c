@@ -55,6 +55,20 @@ Test(oracle, sets_that_overlap_may_end_in_either_order) {
     cr_assert_null(oracle_get_hit(oracle, 0, get, b.sequence));
 }
 
+Test(oracle, a_loaded_value_is_as_old_as_its_load) {
+    struct oracle *oracle = oracle_make(1);
+    struct oracle_change load = oracle_set_begins(oracle, 0);
+    support_sleep_us(2);
+    uint64_t newer = set(oracle, 0);
+    oracle_load_ends(oracle, 0, load, true);
+    struct oracle_get get = oracle_get_begins(oracle, 0);
+    cr_assert_not_null(oracle_get_hit(oracle, 0, get, load.sequence), "it was stored over what came later");
+    cr_assert_null(oracle_get_hit(oracle, 0, get, newer));
+    struct oracle_change next = oracle_set_begins(oracle, 0);
+    oracle_load_ends(oracle, 0, next, true);
+    cr_assert_null(oracle_get_hit(oracle, 0, oracle_get_begins(oracle, 0), next.sequence));
+}
+
 Test(oracle, a_set_under_way_for_long_is_judged_once_it_has_returned) {
     struct oracle *oracle = oracle_make(1);
     struct oracle_change slow = oracle_set_begins(oracle, 0);
