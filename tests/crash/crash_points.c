@@ -324,7 +324,7 @@ int main(int argc, char **argv) {
     printf("  %u kills, %u of those who repair\n", kills, kills_of_repairers);
     unsigned missed = 0;
     for (unsigned i = 0; i < crash_name_count && !*only; i++) {
-        if (ever->times[i] == 0) printf("  never passed: %s\n", crash_names[i]);
+        if (ever->times[i] == 0) fprintf(stderr, "  never passed: %s\n", crash_names[i]);
         missed += ever->times[i] == 0;
     }
     CHECK(missed == 0, "%u names of the library are passed by no scenario: write one for each", missed);
