@@ -289,7 +289,8 @@ void pond_flight_end(const struct pond_ref *ref, const struct pond_ticket *ticke
     struct pond_flight *f = flight_of(ref->map, ticket);
     if (f->token != ticket->token || ticket->origin != 0) return; /* it was given up, and the place is another's */
     if (was_revoked(f)) outcome = POND_OUTCOME_NONE;
-    pond_store_32(&f->said, (uint32_t)said);
+    /* ORDER flight-outcome (writer): by release too, as another process may have stored the token. */
+    pond_store_release_32(&f->said, (uint32_t)said);
     pond_store_release_32(&f->outcome, (uint32_t)outcome);
     make_free(ref, f);
     POND_CRASHPOINT("flight.ended");
