@@ -146,12 +146,16 @@ class Agent(ctypes.Structure):
     _fields_ = [("epoch", ctypes.c_uint64), ("now_ms", ctypes.c_uint64), ("until_ms", ctypes.c_uint64), ("stale_ms", ctypes.c_uint64)]
 
 
+def require_library():
+    if os.environ.get("MILLPOND_SANITIZE"):
+        raise unittest.SkipTest("a library with a sanitizer cannot be loaded by an interpreter that has none")
+
+
 class Pond:
     """The library, as a worker uses it."""
 
     def __init__(self, path):
-        if os.environ.get("MILLPOND_SANITIZE"):
-            raise unittest.SkipTest("a library with a sanitizer cannot be loaded by an interpreter that has none")
+        require_library()
         self.lib = ctypes.CDLL(os.path.join(os.environ["MILLPOND_BUILD"], "lib", "libmillpond.so"))
         for name in ("millpond_get", "millpond_set_ex", "millpond_cas", "millpond_delete", "millpond_agent_look"):
             getattr(self.lib, name).restype = ctypes.c_int

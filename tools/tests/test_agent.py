@@ -16,7 +16,7 @@ import time
 import unittest
 
 from pond import COMMAND, PondCase, Run, main
-from redis import MISS, OK, SECONDS, SERVER, STALE, Client, Pond, Proxy, Server
+from redis import MISS, OK, SECONDS, SERVER, STALE, Client, Pond, Proxy, Server, require_library
 
 KEYS, SEQUENCES, WORKERS = 64, 1 << 15, 2
 LEASE_MS = 1000
@@ -180,6 +180,7 @@ class Nodes(PondCase):
     # ---- workers ----
 
     def child(self, body, *words):
+        require_library()
         pid = os.fork()
         if pid == 0:
             status = 1
