@@ -68,6 +68,8 @@ extern "C" {
 #define MILLPOND_ERRMSG_BYTES 256
 /* Bounds of a key, in bytes. */
 #define MILLPOND_KEY_BYTES_MAX 65535
+/* Longest name of a group, in bytes. */
+#define MILLPOND_GROUP_BYTES_MAX 255
 
 /* Every result: 0 is done, a positive number an ordinary outcome, a negative number an error that changed nothing.
  * Numbers are never used again for something else. X(name, number, text). */
@@ -153,8 +155,10 @@ struct millpond_options {
     uint32_t entry_bytes;       /* create: expected bytes of key and value of a typical entry; sizes the index; default 124 */
     uint32_t mode;              /* create: permission bits of the file, regardless of the umask; default 0600 */
     uint32_t lock_timeout_ms;   /* how long a writing call waits for another writer; default 5000; UINT32_MAX waits an hour */
+    const void *group;          /* group of all that is stored through this handle and names none itself; default none */
+    size_t group_bytes;         /* of its name, 1 to 255; copied */
 };
-#define MILLPOND_OPTIONS_INIT {sizeof(struct millpond_options), 0, 0, 0, 0, 0, 0, 0, 0}
+#define MILLPOND_OPTIONS_INIT {sizeof(struct millpond_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Opens the pond at `path`, or creates it (MILLPOND_CREATE).
  *   pond    receives the handle; set only on MILLPOND_OK.
@@ -342,7 +346,9 @@ struct millpond_set {
     uint64_t grace_ms;     /* how long after its expiry the value may still be served as stale (to callers that accept stale ones) */
     uint64_t version;      /* in, MILLPOND_IF_VERSION: the version that must be there; out, on OK: the version stored */
     uint32_t when;         /* enum millpond_when */
-    uint32_t reserved;
+    uint32_t group_number; /* in place of a name: as a scan showed it, for those who copy entries */
+    const void *group;     /* the group that it is of (millpond_invalidate): a name of any bytes; NULL: the handle's, or none */
+    size_t group_bytes;    /* of its name, 1 to 255 */
 };
 
 /* Stores a value on a condition. Returns MILLPOND_OK, or the outcome named at `when`. options->version is set on OK. Since 0.1. */
@@ -381,8 +387,35 @@ struct millpond_incr {
 MILLPOND_API int millpond_incr(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta,
                                const struct millpond_incr *create, int64_t *value);
 
-/* Removes everything. Each shard is emptied under its lock, one after another: about 5 ms for each 256 MiB. Statistics go on. Since 0.1. */
+/* The same where a counter that is made gets ttl_ms and group of `how` (NULL: none; its other fields must be 0). Since 0.1. */
+MILLPOND_API int millpond_incr_ex(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta, int64_t initial,
+                                  const struct millpond_set *how, int64_t *value);
+
+/* Removes everything. Each shard is emptied under its lock, one after another: about 5 ms for each 256 MiB (in constant time:
+ * millpond_invalidate). Statistics go on. Since 0.1. */
 MILLPOND_API int millpond_clear(struct millpond *pond);
+
+/* ---- groups: everything that was stored under a name, gone at once ----
+ *
+ * What is stored with a group (a field of struct millpond_set, millpond_fetch or millpond_through; or of the options of the handle, for all
+ * that is stored through it) is there until the group is invalidated: one addition in the file, however many entries there are. From then
+ * on they are absent to every call, as if deleted; their memory is won back as that of expired ones.
+ *
+ * A name is 1 to 255 bytes of any content. Nothing is registered, and there is no limit on names: a name is hashed to one of a table of
+ * generations (`groups` of the statistics: one for each 4 KiB of the file, 16 to 65536), and two that share one are invalidated together,
+ * which costs a load and never gives a wrong answer. With g groups in use the chance that one shares its is 1 - (1 - 1/groups)^(g - 1).
+ * A key has the group of its last set, or none; it costs 8 bytes. Counters and touch keep it, and so do resizes, dumps and warm starts.
+ * What was loaded (millpond_fetch, leases, read-through) before an invalidation that came during the load is not stored. A conditional set
+ * or a transaction that overlaps an invalidation may be before it or behind it.
+ *
+ * A cache that is to be emptied at once at any time names one group in the options of its handles. (Why not a generation of the whole file
+ * for millpond_clear: every get would load and compare a word more.) */
+
+/* Invalidates a group: what was stored in it by sets that have returned is absent to every call that begins after this one has returned.
+ *   group, group_bytes  its name. A group that nothing is stored in is no error.
+ * Returns MILLPOND_OK; ERR_ARGUMENT (no name, or a longer one), and as all writing calls. A process killed in it has invalidated the group
+ * or not. Blocks: only if all parts of the file are held. Threads: any. Cost: that of a delete, however many entries. Since 0.1. */
+MILLPOND_API int millpond_invalidate(struct millpond *pond, const void *group, size_t group_bytes);
 
 /* Writes the file to disk and marks it whole; the mark stands until the next write. After a reboot a file that was marked opens warm,
  * every entry verified by its checksum, any other one empty; warm_starts and cold_starts of the statistics tell which it was. The first
@@ -445,6 +478,8 @@ struct millpond_fetch {
     uint32_t load_max_ms;     /* after so long the others give up a load that has not ended; default 60000, at most a day */
     uint32_t early_percent;   /* of the usual earliness (XFetch's beta = 1); default 100, at most 100000 */
     uint32_t flags;           /* MILLPOND_FETCH_FRESH | ... */
+    const void *group;        /* the group of what is loaded, as of struct millpond_set */
+    size_t group_bytes;
 };
 
 /* How a fetch came to its result. */
@@ -505,7 +540,7 @@ enum millpond_lease_state {
 struct millpond_lease {
     uint32_t state;              /* enum millpond_lease_state */
     uint32_t shard, slot, tag;   /* the rest is the library's */
-    uint64_t token, begun_ms, creation;
+    uint64_t token, begun_ms, creation, group;
 };
 
 /* Looks at a key, and takes the lease on loading it if there is something to load and nobody does.
@@ -521,9 +556,9 @@ MILLPOND_API int millpond_lease_acquire(struct millpond *pond, const void *key, 
 
 /* Stores what was loaded, and ends the lease.
  *   lease    won, of this key; its state is NONE afterwards, but on ERR_BUSY and ERR_REENTERED, when it is still held.
- *   options  ttl_ms and grace_ms of the value; may be NULL.
- * Returns MILLPOND_OK; CHANGED: the key was set, deleted or cleared meanwhile, or the lease had ended (another thread or process had its
- * turn): nothing is stored; ERR_ARGUMENT; ERR_TOO_LARGE, ERR_FULL, ERR_NO_MEMORY (those who wait load for themselves); ERR_BUSY,
+ *   options  ttl_ms and grace_ms of the value; may be NULL. Its group is that of millpond_lease_acquire.
+ * Returns MILLPOND_OK; CHANGED: the key was set, deleted, cleared, or its group invalidated meanwhile, or the lease had ended (others had
+ * their turn): nothing is stored; ERR_ARGUMENT; ERR_TOO_LARGE, ERR_FULL, ERR_NO_MEMORY (those who wait load for themselves); ERR_BUSY,
  * ERR_REENTERED. Threads: any thread of any process that has the lease. Since 0.1. */
 MILLPOND_API int millpond_lease_fill(struct millpond *pond, struct millpond_lease *lease, const void *key, size_t key_bytes,
                                      const void *value, size_t value_bytes, const struct millpond_fetch *options);
@@ -624,6 +659,10 @@ MILLPOND_API int millpond_txn_get(struct millpond_txn *txn, const void *key, siz
 MILLPOND_API int millpond_txn_set(struct millpond_txn *txn, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
                                   uint64_t ttl_ms);
 
+/* The same with ttl_ms, grace_ms and the group of `options` (NULL: none); its other fields must be 0. Since 0.1. */
+MILLPOND_API int millpond_txn_set_ex(struct millpond_txn *txn, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                                     const struct millpond_set *options);
+
 /* Says that a key shall be absent, whether it is there or not. Returns as millpond_txn_set. Since 0.1. */
 MILLPOND_API int millpond_txn_delete(struct millpond_txn *txn, const void *key, size_t key_bytes);
 
@@ -654,6 +693,7 @@ struct millpond_entry {
     uint64_t ttl_ms;     /* milliseconds left, 0 for ever */
     uint64_t version;
     uint64_t grace_ms;   /* how long after that it may be served as stale, as stored: at most a third less than was asked for */
+    uint32_t group;      /* number of its group, from 1 on, the same in every file; 0 for none */
 };
 
 /* Flags of millpond_scan. */
@@ -681,7 +721,7 @@ MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t
     X(segments_free, "segments that hold nothing")                                                                                     \
     X(max_item_bytes, "largest value that may be stored")                                                                              \
     X(index_slots, "entries that the index has room for")                                                                              \
-    X(items, "entries now, expired ones that were not yet removed included")                                                           \
+    X(items, "entries now, expired and invalidated ones that were not yet removed included")                                           \
     X(bytes, "bytes of their keys and values")                                                                                         \
     X(hits, "gets that found their key")                                                                                               \
     X(misses, "gets that did not")                                                                                                     \
@@ -692,6 +732,9 @@ MILLPOND_API int millpond_scan(struct millpond *pond, const void *prefix, size_t
     X(evictions, "live entries that left to make room")                                                                                \
     X(index_evictions, "of those, the ones that left because the index was full, not the memory")                                      \
     X(expirations, "expired entries that were removed")                                                                                \
+    X(groups, "generations of groups: more groups than this share some")                                                               \
+    X(invalidations, "groups that were invalidated")                                                                                   \
+    X(invalidated, "entries of invalidated groups that were removed")                                                                  \
     X(ghost_hits, "new keys that had left not long ago")                                                                               \
     X(hole_hits, "values stored into a hole that an older value left")                                                                 \
     X(relinks, "hot segments that were kept without copying")                                                                          \

@@ -91,6 +91,8 @@ struct millpond_through {
     uint32_t timeout_ms; /* in: of the store's call, 0: the store's timeout_ms */
     uint32_t flags;      /* in, reads: MILLPOND_FETCH_FRESH | ..., on top of the store's */
     uint64_t ttl_ms;     /* in, writes: time to live in the pond, and in a store that keeps one; 0: the store's fetch.ttl_ms */
+    const void *group;   /* in: the group in the pond (millpond_invalidate), as of struct millpond_set; NULL: the store's fetch.group */
+    size_t group_bytes;  /* in */
     uint32_t how;        /* out, reads: enum millpond_how */
     int store_result;    /* out: what the store said, MILLPOND_OK if it was not asked */
     char errmsg[MILLPOND_ERRMSG_BYTES]; /* out: its sentence on an error, else empty */

@@ -21,6 +21,7 @@
 #include "enter.h"
 #include "expire.h"
 #include "flight.h"
+#include "group.h"
 #include "large.h"
 #include "publish.h"
 #include "recycle.h"
@@ -71,7 +72,8 @@ static int prepare(struct pond_map *map, struct pond_txn_item *item, uint64_t no
     pond_read_prefetch_bucket(map, item->key.hash);
     if (!(item->kind & POND_TXN_PUT)) return 1;
     if (item->kind & POND_TXN_COUNTER) item->value = &item->number;
-    item->content = pond_publish_content(&item->key, item->value, item->value_bytes, item->ttl_ms, 0, now_ms);
+    item->content = pond_publish_content(&item->key, item->value, item->value_bytes, item->ttl_ms, item->grace_ms, now_ms);
+    if (item->group) item->content.flags |= POND_ENTRY_GROUP;
     if (item->kind & POND_TXN_COUNTER) item->content.flags |= POND_ENTRY_COUNTER;
     item->units = pond_entry_units(&item->content);
     if (!pond_large_is(g, item->units, item->value_bytes)) {
@@ -123,9 +125,15 @@ static int write_large(const struct pond_ref *ref, struct pond_txn_item *item, c
     return pond_publish_write_large(ref, old, room, &root, item->value, item->value_bytes, item->list);
 }
 
-/* A counter goes on with the time to live that it has. Returns what is left of it, as of a set. */
+/* A counter goes on with the group and the time to live that it has. Returns what is left of that, as of a set. */
 static uint64_t keep_expiry(const struct pond_ref *ref, struct pond_txn_item *item, const struct pond_old *old) {
-    if (!(item->kind & POND_TXN_KEEP) || !old->alive || !(old->d.flags & POND_ENTRY_TTL)) return item->ttl_ms;
+    if (!(item->kind & POND_TXN_KEEP) || !old->alive) return item->ttl_ms;
+    if (old->d.flags & POND_ENTRY_GROUP) {
+        item->content.flags |= POND_ENTRY_GROUP;
+        item->content.stamp = pond_entry_stamp(old->at, &old->d);
+        item->units = pond_entry_units(&item->content);
+    }
+    if (!(old->d.flags & POND_ENTRY_TTL)) return item->ttl_ms;
     uint64_t end = pond_expiry_unpack(old->d.expiry), now_ms = pond_clock_read(ref->map);
     item->content.flags |= POND_ENTRY_TTL;
     item->content.expiry = old->d.expiry;
@@ -137,6 +145,7 @@ static int write_item(const struct pond_ref *ref, struct pond_txn_item *item) {
     struct pond_place place = pond_place_of(ref->g, item->key.hash);
     struct pond_old old;
     if (!(item->kind & (POND_TXN_PUT | POND_TXN_REMOVE))) return 1;
+    if (item->kind & POND_TXN_PUT && item->group) item->content.stamp = pond_group_stamp(ref->map, item->group);
     pond_publish_find(ref, &place, &item->key, &old);
     if (item->kind & POND_TXN_REMOVE) {
         pond_flight_change(ref, &place); /* also of a key that is absent: what is loaded now may be what was removed */

@@ -6,6 +6,9 @@
  * Entries keep queue, hit counter, expiry and version. An entry that is not intact is left behind: its copy would get a checksum that
  * holds.
  *
+ * Groups: generations go along where the new file has as many words for them or more, else all begin anew. Whoever invalidates holds a
+ * mutex, so none does meanwhile.
+ *
  * Versions: the numbers of every new shard begin above the last one of all old shards, so a version that a caller remembers never names
  * another value. */
 
@@ -15,6 +18,7 @@
 #include "entry.h"
 #include "expire.h"
 #include "flight.h"
+#include "group.h"
 #include "index.h"
 #include "large.h"
 #include "publish.h"
@@ -79,7 +83,7 @@ static int gather(struct copying *c, const struct pond_ref *ref, struct entry *e
 /* Is this an entry that lives? As gather(). */
 static int take(struct copying *c, const struct pond_ref *ref, uint32_t where, struct entry *e) {
     struct pond_spot spot;
-    if (e->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK) || pond_entry_over(&e->d, c->now_ms)) return 0;
+    if (e->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK) || pond_life(c->from, e->at, &e->d, c->now_ms) >= POND_OVER) return 0;
     uint64_t hash = pond_hash(e->at + e->d.key_off, e->d.key_bytes, ref->g->hash_seed);
     struct pond_place place = pond_place_of(ref->g, hash);
     if (pond_shard_of(ref->g, hash) != ref->number || !pond_index_find_where(ref, &place, where, &spot)) return 0;
@@ -128,6 +132,7 @@ static void put(struct copying *c, const struct entry *e) {
                                    .sequence = e->d.sequence,
                                    .expiry = e->d.expiry};
     if (e->value_bytes > g->max_item_bytes) return;
+    if (e->d.flags & POND_ENTRY_GROUP) content.stamp = pond_group_stamp(c->to, pond_stamp_number(pond_entry_stamp(e->at, &e->d)));
     content.hash = pond_hash(content.key, content.key_bytes, g->hash_seed);
     struct pond_ref ref = pond_ref_of(c->to, pond_shard_of(g, content.hash));
     struct pond_place place = pond_place_of(g, content.hash);
@@ -238,6 +243,7 @@ int pond_copy_all(struct pond_map *from, struct pond_map *to) {
     if (!c.segments) return ENOMEM;
     copy_clock(&c);
     copy_sequences(&c);
+    pond_group_copy(from, to);
     int failed = copy_queue(&c, POND_SMALL);
     if (!failed) failed = copy_queue(&c, POND_MAIN);
     pond_flight_carry(from, to);

@@ -24,6 +24,7 @@ static inline int pond_entry_decode_flags(const unsigned char *at, uint32_t byte
         d->key_bytes = wide & 0xffff;
         *slack = wide >> 16;
     }
+    if (d->flags & POND_ENTRY_GROUP && *slack < POND_STAMP_BYTES) return 0;
     d->key_off = head;
     d->value_off = head + d->key_bytes;
     if (d->flags & POND_ENTRY_COUNTER) d->value_off = (d->value_off + 7) & ~7u;
@@ -58,6 +59,11 @@ static inline __attribute__((always_inline)) int pond_entry_decode(const unsigne
     if (POND_UNLIKELY(d->key_bytes == 0 || d->value_off + slack > bytes)) return 0;
     d->value_bytes = bytes - d->value_off - slack;
     return POND_LIKELY(d->flags == 0) || pond_entry_kind_fits(d);
+}
+
+/* The stamp, with POND_ENTRY_GROUP. */
+static inline uint64_t pond_entry_stamp(const unsigned char *at, const struct pond_decoded *d) {
+    return pond_load_64((const uint64_t *)(const void *)(at + (uint64_t)d->units * POND_UNIT_BYTES - POND_STAMP_BYTES));
 }
 
 /* ---- expiry words ---- */
@@ -103,7 +109,7 @@ static inline uint64_t pond_expiry_negative(uint64_t now_ms, uint64_t ms) {
     return pond_expiry_pack_cost(now_ms + ms - pond_grace_ms(grace), grace, POND_COST_NEGATIVE);
 }
 
-/* Past its time to live; past that and its grace: it may be removed. */
+/* Past its time to live; past that and its grace. Of its time alone: whether it lives, says pond_life() in group.h. */
 static inline int pond_entry_expired(const struct pond_decoded *d, uint64_t now_ms) {
     if (!(d->flags & POND_ENTRY_TTL)) return 0;
     uint64_t expiry = pond_expiry_unpack(d->expiry);
@@ -129,9 +135,10 @@ static inline int pond_entry_negative(const struct pond_decoded *d) {
 struct pond_content {
     const void *key, *value;
     uint32_t key_bytes, value_bytes;
-    uint32_t flags; /* POND_ENTRY_TTL, COUNTER, ROOT, CHUNK */
+    uint32_t flags; /* POND_ENTRY_TTL, COUNTER, ROOT, CHUNK, GROUP */
     uint32_t sequence;
     uint64_t expiry; /* expiry word, with POND_ENTRY_TTL */
+    uint64_t stamp;  /* with POND_ENTRY_GROUP */
     uint64_t hash;   /* of the key */
     uint64_t sum;    /* pond_entry_sum(); made while writing where `summed` is 0 */
     int summed;
@@ -147,7 +154,9 @@ static inline uint32_t pond_content_head(const struct pond_content *c, uint32_t 
 /* Units that it takes without slack; more than any segment has when it is too large. */
 static inline uint32_t pond_entry_units(const struct pond_content *c) {
     if (c->value_bytes > POND_ENTRY_UNITS_MAX * POND_UNIT_BYTES / 2) return POND_ENTRY_UNITS_MAX + 1;
-    uint32_t units = (pond_content_head(c, pond_content_flags(c)) + c->value_bytes + POND_UNIT_BYTES - 1) / POND_UNIT_BYTES;
+    uint32_t bytes = pond_content_head(c, pond_content_flags(c)) + c->value_bytes;
+    if (POND_UNLIKELY(c->flags & POND_ENTRY_GROUP)) bytes += POND_STAMP_BYTES;
+    uint32_t units = (bytes + POND_UNIT_BYTES - 1) / POND_UNIT_BYTES;
     return units < 2 ? 2 : units;
 }
 

@@ -191,7 +191,8 @@ static int store_elsewhere(const struct call *c, const struct millpond_load *loa
         struct pond_map *map = enter(c->pond);
         POND_CRASHPOINT("fetch.followed");
         if (!key_of(map, c->key, c->key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-        struct pond_ticket ticket = {.origin = origin};
+        struct pond_ticket ticket = {.origin = origin, .group = c->ticket.group};
+        k.group = ticket.group;
         result = store(c, map, &k, &ticket, load, said, cost_ms);
         if (ticket.origin == 0) pond_flight_release(map, &ticket, 0);
         leave(0);
@@ -202,6 +203,7 @@ static int store_elsewhere(const struct call *c, const struct millpond_load *loa
 /* F4 to F7. 1 when what the loader said is known to all. */
 static int land(struct call *c, const struct millpond_load *load, int said, uint64_t cost_ms) {
     enter(c->pond);
+    c->k.group = c->ticket.group;
     int result = leave(store(c, c->map, &c->k, &c->ticket, load, said, cost_ms));
     if (result == MILLPOND_ERR_REPLACED) result = store_elsewhere(c, load, said, cost_ms);
     enter(c->pond);
@@ -289,6 +291,7 @@ static int fly(struct call *c, int result, int has_value) {
     struct pond_reader *mine = pond_reader_mine(c->map);
     c->place = pond_place_of(&c->map->geometry, c->k.hash);
     c->led = c->map->gate == NULL;
+    pond_group_of(c->o->group, c->o->group_bytes, 0, c->pond->group, &c->k.group);
     struct pond_begin begin = {c->unreadable ? POND_SEEN_UNREADABLE : c->age.version, pond_fetch_load_max(c->o),
                                c->led || !mine ? 0 : (uint32_t)(mine - c->map->readers) + 1, c->led};
     if (has_value && pond_flight_seen(c->map, pond_shard_of(&c->map->geometry, c->k.hash), &c->place)) return keep(c, result);

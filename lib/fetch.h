@@ -15,7 +15,8 @@ extern const struct millpond_fetch pond_fetch_defaults __attribute__((visibility
 
 static inline int pond_fetch_options_wrong(const struct millpond_fetch *o) {
     return o->ttl_ms > POND_TTL_MS_MAX || o->grace_ms > POND_TTL_MS_MAX || o->negative_ttl_ms > POND_NEGATIVE_MS_MAX ||
-           o->load_max_ms > POND_LOAD_MS_MAX || o->early_percent > 100000 || o->flags >= MILLPOND_LEASE_DETACHED * 2u;
+           o->load_max_ms > POND_LOAD_MS_MAX || o->early_percent > 100000 || o->flags >= MILLPOND_LEASE_DETACHED * 2u ||
+           (o->group_bytes != 0 && (!o->group || o->group_bytes > MILLPOND_GROUP_BYTES_MAX));
 }
 static inline uint64_t pond_fetch_load_max(const struct millpond_fetch *o) {
     return o->load_max_ms ? o->load_max_ms : POND_LOAD_MS_DEFAULT;

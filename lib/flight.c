@@ -266,7 +266,7 @@ static int find_carried(const struct pond_ref *ref, const struct pond_place *pla
     for (uint32_t i = 0; i < window_of(ref->g); i++) {
         uint32_t slot = slot_at(ref->g, place, i);
         if (!is_of(&table[slot], place) || table[slot].origin != ticket->origin) continue;
-        *ticket = (struct pond_ticket){.token = table[slot].token, .shard = ref->number, .slot = slot};
+        *ticket = (struct pond_ticket){.token = table[slot].token, .shard = ref->number, .slot = slot, .group = ticket->group};
         POND_CRASHPOINT("flight.found");
         return 1;
     }

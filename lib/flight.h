@@ -22,6 +22,7 @@ struct pond_ticket {
     uint64_t token;
     uint64_t origin;      /* 0, or: of a flight that began in another file. Where it is here is still to be found */
     uint32_t shard, slot; /* slot: among the shard's */
+    uint64_t group;       /* 0, or the stamp of the group in which the value will be stored, as of before its load (group.c) */
 };
 
 enum pond_flight_begun {

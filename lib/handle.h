@@ -10,6 +10,7 @@
  * long, or calls the user (a scan), holds a reference to the mapping instead. */
 
 #include "atomic.h"
+#include "group.h"
 #include "hash.h"
 #include "mapping.h"
 #include "millpond.h"
@@ -28,6 +29,7 @@ struct millpond {
     char *name;                 /* as it was opened, for messages */
     char *path;                 /* absolute; NULL when no path leads there for long */
     uint64_t look_again_ns;     /* MILLPOND_FOLLOW, and after a file could not be opened: not before this */
+    uint64_t group;             /* of what is stored through it and names none, or 0 */
 };
 
 /* What the layers below need of those above, for every opening. */
@@ -98,6 +100,10 @@ static inline struct pond_map *enter_writing(struct millpond *pond) {
 static inline int pond_follow_refused(struct millpond *pond, int result) {
     return POND_UNLIKELY(result == MILLPOND_ERR_REPLACED) && pond_follow(pond, POND_FOLLOW_WRITE);
 }
+
+/* millpond_set_ex in a group that may be a stamp (store.c): MILLPOND_CHANGED when it has been invalidated since. */
+int pond_set_in_group(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                      struct millpond_set *options, uint64_t group);
 
 /* The mapping, for a call that takes long; pond_map_release() when it ends. */
 static inline struct pond_map *hold(const struct millpond *pond) {

@@ -32,10 +32,21 @@ static uint32_t flight_count_for(uint64_t file_bytes, uint32_t shards) {
     return (uint32_t)(each < 4 ? 4 : each) * shards;
 }
 
+/* One for each page, so that they are a 500th of the file at the most. */
+static uint32_t group_count_for(uint64_t file_bytes) {
+    uint32_t n = POND_GROUPS_MIN;
+    while (n < POND_GROUPS_MAX && (uint64_t)n * 2 * POND_PAGE_BYTES <= file_bytes) n *= 2;
+    return n;
+}
+
 static uint64_t flights_off_for(uint32_t reader_count) { return POND_READERS_OFF + (uint64_t)reader_count * sizeof(struct pond_reader); }
 
+static uint64_t groups_off_for(const struct pond_identity *id) {
+    return flights_off_for(id->reader_count) + (uint64_t)id->flight_count * sizeof(struct pond_flight);
+}
+
 static uint64_t shards_off_for(const struct pond_identity *id) {
-    return round_up(flights_off_for(id->reader_count) + (uint64_t)id->flight_count * sizeof(struct pond_flight), POND_PAGE_BYTES);
+    return round_up(groups_off_for(id) + (uint64_t)id->group_count * sizeof(uint64_t), POND_PAGE_BYTES);
 }
 
 static uint64_t shard_bytes_for(const struct pond_identity *id) {
@@ -110,6 +121,7 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     id->reader_count = reader_count_for(size);
     id->shard_count = o->shards ? o->shards : shards_for(size, o->max_item_bytes, processors);
     id->flight_count = flight_count_for(size, id->shard_count);
+    id->group_count = group_count_for(size);
     id->shard_bytes = shard_bytes_for(id);
     if (id->shard_bytes > POND_SHARD_BYTES_MAX - POND_PAGE_BYTES) return "a shard would be larger than 32 GiB; give more shards";
     if (id->shard_bytes < POND_SHARD_HEADER_BYTES * 2) return "the file is too small for so many shards; give fewer, or a larger size";
@@ -161,6 +173,8 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
         return "its number of shards is out of range";
     if (id->reader_count == 0 || id->reader_count > 65536) return "its number of reader slots is out of range";
     if (id->flight_count > 65536 || id->flight_count % id->shard_count) return "its number of flights is out of range";
+    if (id->group_count < POND_GROUPS_MIN || id->group_count > POND_GROUPS_MAX || (id->group_count & (id->group_count - 1)))
+        return "its number of groups is out of range";
     if (id->segment_bytes < POND_SEGMENT_BYTES_MIN || id->segment_bytes > POND_SEGMENT_BYTES_MAX || id->segment_bytes % POND_UNIT_BYTES)
         return "its segment size is out of range";
     if (id->segment_count < POND_SEGMENTS_MIN || id->bucket_count == 0 || id->ghost_count == 0) return "its tables are empty";
@@ -170,6 +184,8 @@ const char *pond_layout_geometry(const struct pond_identity *id, struct pond_geo
     g->hash_seed = id->hash_seed;
     g->shard_bytes = id->shard_bytes;
     g->flights_off = flights_off_for(id->reader_count);
+    g->groups_off = groups_off_for(id);
+    g->group_mask = id->group_count - 1;
     g->shards_off = shards_off_for(id);
     g->shard_count = id->shard_count;
     g->shard_shift = 63;

@@ -2,12 +2,13 @@
 #ifndef POND_LAYOUT_H
 #define POND_LAYOUT_H
 
-/* The format of the file, version 2: every byte of it, who writes it and under which lock.
+/* The format of the file, version 3: every byte of it, who writes it and under which lock.
  *
  *   0        identity      written once, at creation; then only read. Has a checksum.
  *   4096     living page   what changes in the life of the file as a whole
  *   8192     reader slots  256 bytes each, one for each thread that uses the file
  *   ...      flights       128 bytes each, an equal part for each shard: keys that somebody is loading
+ *   ...      groups        8 bytes each, a power of two: generations of groups of entries
  *   ...      shard 0, shard 1, ...   each page-aligned, all of the same size
  *
  *   shard:   header (8192) | segment table (64 each) | buckets (64 each) | ghost buckets (32 each) | segments
@@ -17,7 +18,7 @@
  *            bits 32..62 tag, bits of the key's hash      bit 63 away: this is the key's other bucket, not its home
  *   segment: entries one behind the other up to the committed tail; recycled as a whole
  *   entry:   word 0 (8) | expiry (8, if POND_ENTRY_TTL) | sequence (4) | wide (4, if POND_ENTRY_WIDE) | key | value | slack to its
- *   allotted size
+ *   allotted size, of which the last 8 bytes are the stamp of its group, if POND_ENTRY_GROUP
  *
  * A key has two buckets, its home and its other one. An entry goes to its home if that has room, else to the other; the home counts in
  * `spill` how many of its entries live elsewhere, so that a lookup whose home has spill 0 touches one line only.
@@ -31,6 +32,8 @@
  *   reader slot               its owner (robust mutex inside)    statistics: anybody; pins: recyclers
  *   flight                    holder of the shard's mutex;       everybody who waits for it, by its token (flight.c)
  *                             its own mutex: who leads it
+ *   group                     holders of any shard's mutex, by    everybody: does an entry live? (group.c)
+ *                             atomic addition
  *   shard.mutex .. holes      holder of shard.mutex              statistics: anybody, by single loads
  *   segment descriptor        holder of shard.mutex              views: epoch
  *   slot, version, spill      holder of shard.mutex              readers, by the protocol at the top of read.c
@@ -48,7 +51,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define POND_FORMAT_VERSION 2u
+#define POND_FORMAT_VERSION 3u /* 3: groups */
 #define POND_MAGIC          "millpond cache\r\n"
 #define POND_BYTE_ORDER     0x01020304u
 #define POND_PAGE_BYTES     4096u
@@ -95,11 +98,13 @@ struct pond_identity {
     uint32_t bucket_count;  /* of each shard */
     uint32_t ghost_count;   /* of each shard: ghost buckets of POND_GHOST_WAYS */
     uint32_t mode;          /* permission bits asked for at creation */
-    uint32_t flight_count;  /* a multiple of shard_count; 0: none (files made before there were any) */
-    uint64_t checksum;      /* of all that precedes, seed 0 */
+    uint32_t flight_count;  /* a multiple of shard_count; 0: none */
+    uint32_t group_count;   /* a power of two, POND_GROUPS_MIN to POND_GROUPS_MAX */
+    uint32_t spare;
+    uint64_t checksum; /* of all that precedes, seed 0 */
 };
 static_assert(offsetof(struct pond_identity, format_version) == 16, "the version stands at byte 16 in every format");
-static_assert(sizeof(struct pond_identity) == 120, "identity");
+static_assert(sizeof(struct pond_identity) == 128, "identity");
 
 enum { POND_FILE_NAMESPACES = 1 << 0, POND_FILE_HUGEPAGES = 1 << 1 };
 
@@ -198,6 +203,21 @@ struct pond_flight {
 static_assert(sizeof(struct pond_flight) == 128, "flights are two lines");
 static_assert(offsetof(struct pond_flight, state) == 64, "the mutex has a line of its own");
 
+/* ---- groups (group.c) ---- */
+
+/* A word for each, of which the low POND_GENERATION_BITS count: the generation of the groups whose number ends in the word's index. 0:
+ * nothing was stored in any of them since the file was made. */
+#define POND_GROUPS_MIN      16u
+#define POND_GROUPS_MAX      65536u
+#define POND_GENERATION_BITS 48
+#define POND_GENERATION_MASK ((UINT64_C(1) << POND_GENERATION_BITS) - 1)
+
+/* The stamp of an entry: bits 0..15 number of its group, from 1 on | 16..63 the group's generation when it was set. */
+#define POND_STAMP_BYTES 8u
+static inline uint32_t pond_stamp_number(uint64_t stamp) { return (uint32_t)(stamp & (POND_GROUPS_MAX - 1)); }
+static inline uint64_t pond_stamp_generation(uint64_t stamp) { return stamp >> (64 - POND_GENERATION_BITS); }
+static inline uint64_t pond_stamp_make(uint32_t number, uint64_t generation) { return number | generation << (64 - POND_GENERATION_BITS); }
+
 /* ---- index ---- */
 
 #define POND_BUCKET_SLOTS 7u
@@ -247,15 +267,16 @@ static inline uint32_t pond_segment_word(uint32_t state, uint32_t queue, uint32_
 /* Word 0, written by one store, is all that a walk needs; it stays valid at every instant, also while a hole is being filled.
  *   bits 0..20 allotted units | 21..28 flags | 29..36 key bytes (low 8) | 37..42 slack bytes (low 6) | 43..63 check
  * key bytes and slack continue in the wide field: key bytes (16 bits) | slack bytes (16 bits), complete values.
- * value bytes = allotted - header - key - slack. The check covers key, value, sizes and sequence (a counter's: key and sizes).
+ * value bytes = allotted - header - key - slack. The check covers key, value, sizes, sequence and stamp (a counter's: key, sizes, stamp).
  * Sequence numbers come from the shard, one for each store, and are the version that users see; they wrap after 2^32 stores. */
-#define POND_ENTRY_TTL     1u  /* has an expiry */
-#define POND_ENTRY_WIDE    2u  /* has the wide field */
-#define POND_ENTRY_COUNTER 4u  /* the value is a 64-bit number, aligned to 8 */
-#define POND_ENTRY_ROOT    8u  /* the value is a struct pond_root: it lies in chunks */
-#define POND_ENTRY_CHUNK   16u /* a piece of a value; the key is a struct pond_chunk_key */
-#define POND_ENTRY_DEAD    32u /* no slot points here, and none ever will */
-#define POND_ENTRY_HOLE    64u /* dead, and in a list of holes: words 0, next, prev (struct pond_hole); check = hole generation */
+#define POND_ENTRY_TTL     1u   /* has an expiry */
+#define POND_ENTRY_WIDE    2u   /* has the wide field */
+#define POND_ENTRY_COUNTER 4u   /* the value is a 64-bit number, aligned to 8 */
+#define POND_ENTRY_ROOT    8u   /* the value is a struct pond_root: it lies in chunks */
+#define POND_ENTRY_CHUNK   16u  /* a piece of a value; the key is a struct pond_chunk_key */
+#define POND_ENTRY_DEAD    32u  /* no slot points here, and none ever will */
+#define POND_ENTRY_HOLE    64u  /* dead, and in a list of holes: words 0, next, prev (struct pond_hole); check = hole generation */
+#define POND_ENTRY_GROUP   128u /* of a group: its slack is 8 bytes at least, the last 8 are its stamp */
 #define POND_ENTRY_FLAGS   255u
 
 #define POND_ENTRY_UNITS_MAX  ((1u << 21) - 1)
@@ -374,6 +395,7 @@ struct pond_shard_counters { /* since creation; holder of the mutex. Those of ev
     uint64_t bytes_copied, steps_max, step_bytes_max, lock_waits, lock_timeouts, recoveries, damages, stalls;
     uint64_t flights, flight_waits, flight_takeovers, flights_revoked, flights_full, stale_served;
     uint64_t steps; /* entries examined by recycling */
+    uint64_t invalidations, invalidated;
 };
 
 /* The walk of the segment that is being recycled (recycle.c). All of it may be forgotten: a walk can start again. */
@@ -431,7 +453,7 @@ static_assert(sizeof(struct pond_shard) <= POND_SHARD_HEADER_BYTES, "shard heade
 
 /* Computed from the identity, checked, and kept by each process for itself: never read from the file again. */
 struct pond_geometry {
-    uint64_t file_bytes, max_item_bytes, shard_bytes, flights_off, shards_off, hash_seed;
+    uint64_t file_bytes, max_item_bytes, shard_bytes, flights_off, groups_off, shards_off, hash_seed;
     uint64_t segments_off;             /* from the start of a shard */
     uint32_t shard_count, shard_shift; /* shard = hash >> 1 >> shard_shift: 63 for one shard */
     uint32_t reader_count, flights_per_shard;
@@ -446,6 +468,7 @@ struct pond_geometry {
     uint64_t items_high;                                     /* with so many entries the index counts as full: recycling goes on */
     uint32_t ttl_classes;                                    /* TTL classes in use */
     uint32_t file_flags;
+    uint32_t group_mask; /* their number - 1 */
 };
 
 #define POND_READERS_OFF 8192u

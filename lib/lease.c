@@ -15,7 +15,7 @@
 
 /* The flight that a lease names in this mapping. 0 when it names none, for all that can be seen without the shard's mutex. */
 static int ticket_of(const struct pond_map *map, const struct millpond_lease *lease, struct pond_ticket *ticket) {
-    *ticket = (struct pond_ticket){.token = lease->token, .shard = lease->shard, .slot = lease->slot};
+    *ticket = (struct pond_ticket){.token = lease->token, .shard = lease->shard, .slot = lease->slot, .group = lease->group};
     if (lease->creation != pond_map_creation(map)) {
         ticket->origin = pond_flight_origin(lease->creation, ticket);
         return 1;
@@ -35,11 +35,12 @@ static void fill_in(struct pond_map *map, const struct pond_key *key, const stru
     if (begun == POND_BEGIN_NO_PLACE) return;
     lease->slot = ticket->slot;
     lease->token = ticket->token;
+    lease->group = ticket->group;
     lease->begun_ms = pond_clock_read(map);
 }
 
 /* One look, and the lease if there is one to be had. POND_BEGIN_LOOK_AGAIN, or the result. */
-static int acquire(struct millpond *pond, struct pond_map *map, const struct pond_key *key, const struct millpond_fetch *o, unsigned round,
+static int acquire(struct millpond *pond, struct pond_map *map, struct pond_key *key, const struct millpond_fetch *o, unsigned round,
                    void *buf, size_t buf_bytes, size_t *value_bytes, struct millpond_lease *lease) {
     struct pond_place place = pond_place_of(&map->geometry, key->hash);
     struct pond_reader *mine = pond_reader_mine(map);
@@ -51,6 +52,7 @@ static int acquire(struct millpond *pond, struct pond_map *map, const struct pon
     if (has_value && (map->readonly || pond_flight_seen(map, pond_shard_of(&map->geometry, key->hash), &place))) return result;
     struct pond_begin begin = {round < POND_FETCH_LOOKS ? age.version : POND_SEEN_UNREADABLE, pond_fetch_load_max(o),
                                mine && !(o->flags & MILLPOND_LEASE_DETACHED) ? (uint32_t)(mine - map->readers) + 1 : 0, 0};
+    pond_group_of(o->group, o->group_bytes, 0, pond->group, &key->group);
     int got = pond_write_begin(map, has_value ? 0 : pond->lock_timeout_ms, key, &begin, &ticket);
     if (got == POND_BEGIN_LOOK_AGAIN) return got;
     if (has_value && got != POND_BEGIN_WON) return result;
@@ -86,12 +88,13 @@ struct ending {
     int abandoned;
 };
 
-static int end_flight(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *k, const struct millpond_lease *lease,
+static int end_flight(struct pond_map *map, uint32_t timeout_ms, struct pond_key *k, const struct millpond_lease *lease,
                       struct pond_ticket *ticket, const struct ending *e, const struct millpond_fetch *o) {
     if (e->abandoned) return pond_write_fill_end(map, timeout_ms, k, ticket, e->said ? POND_OUTCOME_FAILED : POND_OUTCOME_NONE, e->said);
     int nothing = e->said == MILLPOND_MISS;
     if (nothing && o->negative_ttl_ms == 0) return pond_write_fill_end(map, timeout_ms, k, ticket, POND_OUTCOME_NOTHING, 0);
     uint64_t now_ms = pond_clock_read(map);
+    k->group = ticket->group;
     struct pond_fill fill = {ticket, now_ms > lease->begun_ms ? now_ms - lease->begun_ms : 0, nothing};
     struct millpond_set set = {.ttl_ms = nothing ? o->negative_ttl_ms : o->ttl_ms, .grace_ms = nothing ? 0 : o->grace_ms};
     int result = pond_write_fill(map, timeout_ms, k, e->value, e->value_bytes, &set, &fill);

@@ -89,8 +89,6 @@ static inline unsigned char *pond_shard_base(const struct pond_map *map, uint32_
 static inline uint64_t pond_map_creation(const struct pond_map *map) {
     return ((const struct pond_identity *)(const void *)map->base)->creation;
 }
-static inline uint32_t pond_shard_of(const struct pond_geometry *g, uint64_t hash) {
-    return (uint32_t)(hash >> 1 >> g->shard_shift);
-}
+static inline uint32_t pond_shard_of(const struct pond_geometry *g, uint64_t hash) { return (uint32_t)(hash >> 1 >> g->shard_shift); }
 
 #endif

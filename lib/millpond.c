@@ -19,7 +19,6 @@
 #include "stats.h"
 #include "store.h"
 #include "sync.h"
-#include "txn.h"
 #include "view.h"
 #include "write.h"
 
@@ -73,6 +72,9 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
         (o->flags & MILLPOND_EXCLUSIVE && !(o->flags & MILLPOND_CREATE)))
         return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path,
                               "the flags do not go together; give CREATE, ANONYMOUS or READONLY, EXCLUSIVE only with CREATE");
+    uint64_t group;
+    if (!pond_group_of(o->group, o->group_bytes, 0, 0, &group))
+        return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the name of the group is empty or too long; give 1 to 255 bytes");
     if (o->flags & MILLPOND_ANONYMOUS && strlen(path) > ANONYMOUS_NAME_MAX)
         return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "the name of an anonymous pond is too long; give at most 200 bytes");
     pthread_once(&once, install_fork_handlers);
@@ -82,6 +84,7 @@ int millpond_open(struct millpond **pond, const char *path, const struct millpon
                               : o->lock_timeout_ms < LOCK_TIMEOUT_MS_MAX ? o->lock_timeout_ms
                                                                          : LOCK_TIMEOUT_MS_MAX;
     handle->flags = o->flags;
+    handle->group = group;
     pond_read_elsewhere = get_elsewhere;
     handle->name = strdup(path);
     int result = handle->name ? pond_map_open(path, o, &pond_handle_hooks, &handle->map, errmsg)
@@ -282,16 +285,25 @@ void millpond_view_release(struct millpond_view *view) {
 static __attribute__((noinline, cold)) int set_again(struct millpond *pond, const struct pond_key *key, const void *value,
                                                      size_t value_bytes, struct millpond_set *options) {
     if (!pond_follow(pond, POND_FOLLOW_WRITE)) return MILLPOND_ERR_REPLACED;
-    return millpond_set_ex(pond, key->bytes, key->count, value, value_bytes, options);
+    return pond_set_in_group(pond, key->bytes, key->count, value, value_bytes, options, key->group);
 }
 
 int millpond_set_ex(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
                     struct millpond_set *options) {
+    uint64_t group;
+    if (!options || !pond_group_of(options->group, options->group_bytes, options->group_number, pond->group, &group))
+        return MILLPOND_ERR_ARGUMENT;
+    return pond_set_in_group(pond, key, key_bytes, value, value_bytes, options, group);
+}
+
+int pond_set_in_group(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                      struct millpond_set *options, uint64_t group) {
     struct pond_key k;
     struct pond_map *map = enter_writing(pond);
-    if (!options || (!value && value_bytes) || options->ttl_ms > POND_TTL_MS_MAX || options->grace_ms > POND_TTL_MS_MAX ||
+    if ((!value && value_bytes) || options->ttl_ms > POND_TTL_MS_MAX || options->grace_ms > POND_TTL_MS_MAX ||
         options->when > MILLPOND_IF_VERSION || !key_of(map, key, key_bytes, &k))
         return leave(MILLPOND_ERR_ARGUMENT);
+    k.group = group;
     int result = leave(pond_write_set(map, pond->lock_timeout_ms, &k, value, value_bytes, options));
     return POND_LIKELY(result != MILLPOND_ERR_REPLACED) ? result : set_again(pond, &k, value, value_bytes, options);
 }
@@ -338,16 +350,33 @@ int millpond_touch(struct millpond *pond, const void *key, size_t key_bytes, uin
     return result;
 }
 
-int millpond_incr(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta, const struct millpond_incr *create,
-                  int64_t *value) {
+static int incr_in_group(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta, const struct millpond_incr *create,
+                         uint64_t group, int64_t *value) {
     struct pond_key k;
     int result;
     do {
         struct pond_map *map = enter_writing(pond);
         if ((create && create->ttl_ms > POND_TTL_MS_MAX) || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
+        k.group = group;
         result = leave(pond_write_incr(map, pond->lock_timeout_ms, &k, delta, create, value));
     } while (pond_follow_refused(pond, result));
     return result;
+}
+
+int millpond_incr(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta, const struct millpond_incr *create,
+                  int64_t *value) {
+    return incr_in_group(pond, key, key_bytes, delta, create, pond->group, value);
+}
+
+int millpond_incr_ex(struct millpond *pond, const void *key, size_t key_bytes, int64_t delta, int64_t initial,
+                     const struct millpond_set *how, int64_t *value) {
+    static const struct millpond_set plain;
+    const struct millpond_set *o = how ? how : &plain;
+    struct millpond_incr create = {initial, o->ttl_ms};
+    uint64_t group;
+    if (o->grace_ms || o->version || o->when || !pond_group_of(o->group, o->group_bytes, o->group_number, pond->group, &group))
+        return MILLPOND_ERR_ARGUMENT;
+    return incr_in_group(pond, key, key_bytes, delta, &create, group, value);
 }
 
 int millpond_clear(struct millpond *pond) {
@@ -367,66 +396,6 @@ int millpond_sync(struct millpond *pond) {
         pond_map_release(map);
     } while (pond_follow_refused(pond, result));
     return result;
-}
-
-/* ---- transactions ---- */
-
-int millpond_txn_begin(struct millpond *pond, struct millpond_txn **txn) {
-    struct pond_map *map;
-    int result;
-    if (!txn) return MILLPOND_ERR_ARGUMENT;
-    do {
-        map = enter_writing(pond);
-        result = pond_replaced(map) ? MILLPOND_ERR_REPLACED : pond_txn_begin(map, pond, txn);
-    } while (pond_follow_refused(pond, leave(result)));
-    return result;
-}
-
-int millpond_txn_get(struct millpond_txn *txn, const void *key, size_t key_bytes, void *buf, size_t buf_bytes, size_t *value_bytes) {
-    struct pond_key k;
-    if (!txn) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(txn->pond);
-    if (!key_of(map, key, key_bytes, &k) || (!buf && buf_bytes)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_txn_get(map, txn, &k, buf, buf_bytes, value_bytes));
-}
-
-int millpond_txn_set(struct millpond_txn *txn, const void *key, size_t key_bytes, const void *value, size_t value_bytes, uint64_t ttl_ms) {
-    struct pond_key k;
-    if (!txn) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(txn->pond);
-    if ((!value && value_bytes) || ttl_ms > POND_TTL_MS_MAX || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_txn_set(map, txn, &k, value, value_bytes, ttl_ms));
-}
-
-int millpond_txn_delete(struct millpond_txn *txn, const void *key, size_t key_bytes) {
-    struct pond_key k;
-    if (!txn) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(txn->pond);
-    if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_txn_delete(map, txn, &k));
-}
-
-int millpond_txn_incr(struct millpond_txn *txn, const void *key, size_t key_bytes, int64_t delta, const struct millpond_incr *create,
-                      int64_t *value) {
-    struct pond_key k;
-    if (!txn) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(txn->pond);
-    if ((create && create->ttl_ms > POND_TTL_MS_MAX) || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
-    return leave(pond_txn_incr(map, txn, &k, delta, create, value));
-}
-
-int millpond_txn_commit(struct millpond_txn *txn) {
-    if (!txn) return MILLPOND_ERR_ARGUMENT;
-    struct pond_map *map = enter(txn->pond);
-    int result = leave(pond_txn_commit(map, txn->pond->lock_timeout_ms, txn));
-    /* What it remembers is of the file that was replaced: the caller begins again, in the other one. */
-    if (pond_follow_refused(txn->pond, result)) result = MILLPOND_CHANGED;
-    if (result != MILLPOND_ERR_REENTERED) pond_txn_forget(txn);
-    return result;
-}
-
-void millpond_txn_abort(struct millpond_txn *txn) {
-    if (txn) pond_txn_forget(txn);
 }
 
 /* ---- the whole ---- */

@@ -7,13 +7,15 @@
 
 #include "evict.h"
 #include "expire.h"
+#include "group.h"
 #include "index.h"
 #include "large.h"
 #include "read.h"
 #include "room.h"
 
 struct pond_old {
-    int found, alive; /* found: a slot names it; alive: and its time is not over */
+    int found, alive;    /* found: a slot names it; alive: and it lives */
+    enum pond_life life; /* with `found` */
     struct pond_spot spot;
     uint32_t where;
     const unsigned char *at;
@@ -48,7 +50,11 @@ static inline void pond_publish_find(const struct pond_ref *ref, const struct po
     old->found = old->alive = pond_publish_search(ref, place->home, place->tag, key, old) ||
                               (POND_UNLIKELY(pond_load_16(&home->spill) != 0) && place->other != place->home &&
                                pond_publish_search(ref, place->other, place->tag | (uint32_t)(POND_SLOT_AWAY >> 32), key, old));
-    if (old->found && POND_UNLIKELY(old->d.flags & POND_ENTRY_TTL)) old->alive = !pond_entry_expired(&old->d, pond_clock_write(ref->map));
+    old->life = POND_LIVES;
+    if (old->found && POND_UNLIKELY(pond_life_mortal(&old->d))) {
+        old->life = pond_life(ref->map, old->at, &old->d, old->d.flags & POND_ENTRY_TTL ? pond_clock_write(ref->map) : 0);
+        old->alive = old->life == POND_LIVES;
+    }
 }
 
 /* The next sequence number, for one store. */

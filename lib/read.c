@@ -28,6 +28,7 @@
 #include "crashpoint.h"
 #include "entry.h"
 #include "expire.h"
+#include "group.h"
 #include "lookup.h"
 #include "millpond.h"
 #include "reader.h"
@@ -82,15 +83,30 @@ static int copy_value(const struct pond_ref *ref, const struct pond_found *f, ui
 
 /* ---- a get ---- */
 
-/* What an entry with an expiry is to a caller that asks for its age: 1 when its value is to be shown. */
-static int note_age(const struct pond_found *f, uint64_t now_ms, int expired, struct pond_age *age) {
-    if (pond_entry_over(&f->d, now_ms)) return 0;
+/* What a mortal entry is to a caller that asks for its age: 1 when its value is to be shown. */
+static int note_age(const struct pond_found *f, uint64_t now_ms, enum pond_life life, struct pond_age *age) {
+    if (life >= POND_OVER) return 0;
     age->expiry = f->d.expiry;
     age->now_ms = now_ms;
     age->version = pond_version_of(&f->d);
     age->negative = pond_entry_negative(&f->d);
-    age->stale = expired && !age->negative;
+    age->stale = life == POND_EXPIRED && !age->negative;
     return !age->negative;
+}
+
+/* G1 of group.c, and the time: of an entry that is mortal. */
+static enum pond_life life_of(struct pond_map *map, const struct pond_found *f, uint64_t *now_ms) {
+    *now_ms = f->d.flags & POND_ENTRY_TTL ? pond_clock_read(map) : 0;
+    return pond_life(map, f->at, &f->d, *now_ms);
+}
+
+/* The time at which a mortal entry was found alive, 0 for one that lives for ever; or UINT64_MAX. Out of the way of those that are not,
+ * with no more than it needs, so that the rest stays in registers. */
+static __attribute__((noinline)) uint64_t alive_at(struct pond_map *map, const unsigned char *at, uint32_t units, uint32_t flags,
+                                                   uint64_t expiry) {
+    const struct pond_decoded d = {.units = units, .flags = flags, .expiry = expiry};
+    uint64_t now_ms = flags & POND_ENTRY_TTL ? pond_clock_read(map) : 0;
+    return pond_life(map, at, &d, now_ms) == POND_LIVES ? now_ms : UINT64_MAX;
 }
 
 int (*pond_read_elsewhere)(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes, size_t *value_bytes);
@@ -106,10 +122,11 @@ static inline int missed(struct pond_map *map, const struct pond_key *key, void 
 static enum pond_turn take_any(const struct pond_ref *ref, const struct pond_found *f, const struct pond_key *key, void *buf,
                                size_t buf_bytes, size_t *value_bytes, uint64_t *version, struct pond_age *age, int *result) {
     char text[24];
-    if (f->d.flags & POND_ENTRY_TTL) {
-        uint64_t now_ms = pond_clock_read(ref->map);
-        int expired = pond_entry_expired(&f->d, now_ms);
-        if (age ? !note_age(f, now_ms, expired, age) : expired) return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
+    if (pond_life_mortal(&f->d)) {
+        uint64_t now_ms;
+        enum pond_life life = life_of(ref->map, f, &now_ms);
+        if (age ? !note_age(f, now_ms, life, age) : life != POND_LIVES)
+            return pond_read_valid(f->bucket, f->version) ? POND_ABSENT : POND_AGAIN;
     }
     if (version && *version == pond_version_of(&f->d)) {
         *result = MILLPOND_UNCHANGED;
@@ -161,7 +178,7 @@ static __attribute__((noinline)) int get_any(struct pond_map *map, const struct 
 }
 
 /* The first turn of a plain get from the home bucket, in registers; get_any() takes over for keys in their other bucket, counters,
- * values in chunks and versions, and when a writer was at the bucket. */
+ * values in chunks and versions, what does not live, and when a writer was at the bucket. */
 static inline __attribute__((always_inline)) int get(struct pond_map *map, const struct pond_key *key, void *buf, size_t buf_bytes,
                                                      size_t *value_bytes, uint64_t *version, struct pond_age *age) {
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(&map->geometry, key->hash));
@@ -173,20 +190,21 @@ static inline __attribute__((always_inline)) int get(struct pond_map *map, const
         pond_reader_count(map, 0, 0, 0);
         return missed(map, key, buf, buf_bytes, value_bytes);
     }
-    if (POND_UNLIKELY(was == POND_AGAIN || version || f.d.flags & ~(POND_ENTRY_TTL | POND_ENTRY_WIDE)))
+    if (POND_UNLIKELY(was == POND_AGAIN || version || f.d.flags & ~(POND_ENTRY_TTL | POND_ENTRY_WIDE | POND_ENTRY_GROUP)))
         return get_any(map, key, buf, buf_bytes, value_bytes, version, age);
     uint64_t now_ms = 0;
-    int expired = f.d.flags & POND_ENTRY_TTL && pond_entry_expired(&f.d, now_ms = pond_clock_read(map));
-    if (age && POND_UNLIKELY(expired)) return get_any(map, key, buf, buf_bytes, value_bytes, NULL, age);
+    if (pond_life_mortal(&f.d)) {
+        now_ms = alive_at(map, f.at, f.d.units, f.d.flags, f.d.expiry);
+        if (POND_UNLIKELY(now_ms == UINT64_MAX)) return get_any(map, key, buf, buf_bytes, value_bytes, NULL, age);
+    }
     size_t bytes = f.d.value_bytes;
     int fits = bytes <= buf_bytes;
     POND_CRASHPOINT("read.found");
-    if (POND_LIKELY(fits && !expired)) pond_copy_out(buf, f.at + f.d.value_off, bytes);
+    if (POND_LIKELY(fits)) pond_copy_out(buf, f.at + f.d.value_off, bytes);
     POND_CRASHPOINT("read.copied");
     if (POND_UNLIKELY(!pond_read_valid(f.bucket, f.version))) return get_any(map, key, buf, buf_bytes, value_bytes, version, age);
     if (age) *age = (struct pond_age){.expiry = f.d.expiry /* 0 without one */, .now_ms = now_ms, .version = pond_version_of(&f.d)};
-    pond_reader_count(map, !expired, 0, 0);
-    if (POND_UNLIKELY(expired)) return MILLPOND_MISS;
+    pond_reader_count(map, 1, 0, 0);
     if (value_bytes) *value_bytes = bytes;
     pond_raise_hits(map, &f);
     return fits ? MILLPOND_OK : MILLPOND_TOO_SMALL;
@@ -208,14 +226,13 @@ int pond_read_ttl(struct pond_map *map, const struct pond_key *key, uint64_t *tt
     for (unsigned turn = 0; turn < POND_READ_TURNS; turn++) {
         enum pond_turn was = pond_look(&ref, &place, key, &f);
         if (was == POND_ABSENT) return MILLPOND_MISS;
-        if (was == POND_AGAIN || !pond_read_valid(f.bucket, f.version)) continue;
-        uint64_t left = 0;
-        if (f.d.flags & POND_ENTRY_TTL) {
-            uint64_t expiry = pond_expiry_unpack(f.d.expiry), now = pond_clock_read(map);
-            if (expiry <= now) return MILLPOND_MISS;
-            left = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now;
-        }
-        *ttl_ms = left;
+        if (was == POND_AGAIN) continue;
+        uint64_t now_ms = 0;
+        enum pond_life life = pond_life_mortal(&f.d) ? life_of(map, &f, &now_ms) : POND_LIVES;
+        if (!pond_read_valid(f.bucket, f.version)) continue;
+        if (life != POND_LIVES) return MILLPOND_MISS;
+        uint64_t expiry = f.d.flags & POND_ENTRY_TTL ? pond_expiry_unpack(f.d.expiry) : POND_EXPIRY_NEVER;
+        *ttl_ms = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now_ms;
         return MILLPOND_OK;
     }
     return MILLPOND_MISS;
@@ -274,7 +291,8 @@ static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket
     if (!pond_where_valid(ref->g, where)) goto validate;
     f.at = pond_ref_at(ref, where);
     if (!pond_entry_decode(f.at, pond_units_left(ref->g, where), &f.d) || f.d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK)) goto validate;
-    uint64_t now = f.d.flags & POND_ENTRY_TTL ? pond_clock_read(ref->map) : 0;
+    uint64_t now;
+    enum pond_life life = life_of(ref->map, &f, &now);
     char text[24];
     uint64_t bytes = size_of(&f, text);
     if (bytes > ref->g->max_item_bytes && bytes > sizeof text) goto validate;
@@ -290,7 +308,8 @@ static enum pond_copied copy_turn(const struct pond_ref *ref, struct pond_bucket
     copy->ttl_ms = expiry == POND_EXPIRY_NEVER ? 0 : expiry - now;
     copy->grace_ms = expiry == POND_EXPIRY_NEVER ? 0 : pond_grace_ms(pond_expiry_grace(f.d.expiry));
     copy->version = pond_version_of(&f.d);
-    result = !whole ? POND_COPIED_DAMAGED : expiry <= now ? POND_COPIED_NONE : POND_COPIED;
+    copy->group = f.d.flags & POND_ENTRY_GROUP ? pond_stamp_number(pond_entry_stamp(f.at, &f.d)) : 0;
+    result = !whole ? POND_COPIED_DAMAGED : life != POND_LIVES ? POND_COPIED_NONE : POND_COPIED;
 validate:
     *again = !pond_read_valid(bucket, f.version);
     return result;

@@ -12,7 +12,8 @@ struct pond_key {
     const void *bytes;
     size_t count;
     uint64_t hash;
-    void *handle; /* NULL, or: where to look on when the file has been replaced (pond_read_elsewhere) */
+    void *handle;   /* NULL, or: where to look on when the file has been replaced (pond_read_elsewhere) */
+    uint64_t group; /* of what is stored under it (group.h): only looked at by those who store, and then set */
 };
 
 /* Called for a plain get that found nothing in a file that has been replaced, or that may be: leaves the caller's read-side section, looks
@@ -49,6 +50,7 @@ struct pond_copy {
     unsigned char *bytes; /* key, then value; grows by realloc; the caller frees it */
     size_t room, key_bytes, value_bytes;
     uint64_t ttl_ms, version, grace_ms;
+    uint32_t group; /* its number, 0 for none */
 };
 enum pond_copied { POND_COPIED_NONE = 0, POND_COPIED = 1, POND_COPIED_DAMAGED = 2, POND_COPIED_NO_MEMORY = 3 };
 /* Copies the entry in a slot of a bucket: NONE when the slot is empty, the entry is over, or it could not be had whole. */

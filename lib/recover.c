@@ -28,6 +28,7 @@
 #include "crashpoint.h"
 #include "entry.h"
 #include "flight.h"
+#include "group.h"
 #include "index.h"
 #include "lock.h"
 #include "redo.h"
@@ -129,6 +130,7 @@ void pond_recover_cold(struct pond_map *map) {
         struct pond_ref ref = pond_ref_of(map, i);
         memset(ref.base, 0, map->geometry.segments_off);
     }
+    pond_group_format(map);
     POND_CRASHPOINT("cold.wiped");
     memset(map->readers, 0, map->geometry.reader_count * sizeof *map->readers);
     map->living->reader_high = 0;

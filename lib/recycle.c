@@ -35,6 +35,7 @@
 #include "crashpoint.h"
 #include "evict.h"
 #include "expire.h"
+#include "group.h"
 #include "relocate.h"
 #include "retire.h"
 #include "root.h"
@@ -145,20 +146,21 @@ static void lower_hits(const struct walker *w, const struct item *item, const st
     if (hits > 0 && !more_follow(w, item, spot)) pond_hits_set(bucket, spot->slot, promoted ? 0 : w->queue == POND_MAIN ? hits - 1 : hits);
 }
 
-/* The entry behind a slot is over: for a chunk that of its root. */
-static int is_over(const struct walker *w, const struct item *item, const struct pond_spot *spot) {
+/* Does the entry behind a slot live: for a chunk its root. */
+static enum pond_life life_of(const struct walker *w, const struct item *item, const struct pond_spot *spot) {
     struct pond_decoded root;
-    if (!(item->d.flags & POND_ENTRY_CHUNK)) return pond_entry_over(&item->d, w->now_ms);
+    if (!(item->d.flags & POND_ENTRY_CHUNK)) return pond_life(w->ref->map, pond_ref_at(w->ref, item->where), &item->d, w->now_ms);
     uint32_t where = pond_slot_where(spot->word);
-    return pond_entry_decode(pond_ref_at(w->ref, where), pond_units_left(w->ref->g, where), &root) && pond_entry_over(&root, w->now_ms);
+    const unsigned char *at = pond_ref_at(w->ref, where);
+    return pond_entry_decode(at, pond_units_left(w->ref->g, where), &root) ? pond_life(w->ref->map, at, &root, w->now_ms) : POND_LIVES;
 }
 
 /* ---- acting on them ---- */
 
-static void leave(const struct walker *w, const struct item *item, const struct pond_spot *spot, int over) {
+static void leave(const struct walker *w, const struct item *item, const struct pond_spot *spot, enum pond_life life) {
     struct pond_shard_counters *counters = &w->ref->shard->counters;
-    if (over) {
-        pond_bump_64(&counters->expirations, 1);
+    if (life >= POND_OVER) {
+        pond_life_count(counters, life);
     } else {
         pond_bump_64(&counters->evictions, 1);
         if (w->queue == POND_SMALL) pond_ghost_add(w->ref, item->hash);
@@ -194,14 +196,14 @@ static void drop_item(struct walker *w, const struct item *item) {
         return;
     }
     if (!lives(w, item, &spot)) return;
-    int over = is_over(w, item, &spot);
-    if (!over && !w->merciless && (w->walk->phase == PACK || is_hot(w, item, &spot)) && keep(w, item, &spot)) return;
-    leave(w, item, &spot, over);
+    enum pond_life life = life_of(w, item, &spot);
+    if (life < POND_OVER && !w->merciless && (w->walk->phase == PACK || is_hot(w, item, &spot)) && keep(w, item, &spot)) return;
+    leave(w, item, &spot, life);
 }
 
 static void scan_item(struct walker *w, const struct item *item) {
     struct pond_spot spot;
-    if (lives(w, item, &spot) && !is_over(w, item, &spot) && is_hot(w, item, &spot)) w->walk->hot_units += item->d.units;
+    if (lives(w, item, &spot) && life_of(w, item, &spot) < POND_OVER && is_hot(w, item, &spot)) w->walk->hot_units += item->d.units;
 }
 
 /* Chunks leave their value's counter to its root, which comes behind them: it must not seem cold then. */

@@ -68,7 +68,7 @@ static void put(const struct pond_ref *ref, const struct pond_place *place, cons
     struct pond_decoded d;
     struct pond_old old;
     if (!pond_entry_decode(at, pond_units_left(ref->g, op->where), &d)) return;
-    struct pond_key key = {at + d.key_off, d.key_bytes, op->hash, NULL};
+    struct pond_key key = {at + d.key_off, d.key_bytes, op->hash, NULL, 0};
     pond_publish_find(ref, place, &key, &old);
     if (old.found && old.where == op->where) return;
     pond_publish_entry(ref, place, &old, op->where, pond_root_weight(at, &d));

@@ -38,6 +38,7 @@ static struct pond_content content_of(const struct pond_ref *ref, const unsigned
                              .flags = d->flags & ~POND_ENTRY_WIDE,
                              .sequence = d->sequence,
                              .expiry = d->expiry,
+                             .stamp = d->flags & POND_ENTRY_GROUP ? pond_entry_stamp(at, d) : 0,
                              .hash = pond_hash(at + d->key_off, d->key_bytes, ref->g->hash_seed)};
     return c;
 }

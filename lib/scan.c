@@ -124,7 +124,7 @@ static int show(struct scan *s) {
     if (c->key_bytes < s->prefix_bytes || (s->prefix_bytes && memcmp(c->bytes, s->prefix, s->prefix_bytes) != 0)) return MILLPOND_OK;
     struct millpond_entry entry = {c->bytes,       c->key_bytes, s->flags & MILLPOND_SCAN_KEYS ? NULL : c->bytes + c->key_bytes,
                                    c->value_bytes, c->ttl_ms,    c->version,
-                                   c->grace_ms};
+                                   c->grace_ms,    c->group};
     return s->visit(s->arg, &entry);
 }
 

@@ -5,7 +5,8 @@
  *      absent one the versions of both its buckets, loaded before they were searched
  *   Z2 no shard of theirs is pending in a transaction (redo.c)
  *   Z3 every key is looked at again: the slot still names that entry and its bucket has the same version; a counter has the same number
- *      and then the same sequence number; an absent key is still absent, and both versions are the same
+ *      and then the same sequence number; an absent key is still absent, and both versions are the same; the group of an entry that
+ *      was shown has not been invalidated (that of one that was not stays so)
  *   Z4 anything else: from Z1. After some turns, for a handle that may write: the mutexes of all shards concerned, in order (a dead holder
  *      is recovered then, and with it what it had decided), and plain gets under them
  *
@@ -20,6 +21,7 @@
 
 #include "crashpoint.h"
 #include "enter.h"
+#include "group.h"
 #include "hash.h"
 #include "lookup.h"
 #include "reader.h"
@@ -44,6 +46,7 @@ struct part {
     const uint32_t *sequence;
     uint64_t number_was;
     uint32_t sequence_was;
+    uint64_t stamp; /* of an entry of a group that lives, else 0 */
 };
 
 struct snapshot {
@@ -62,7 +65,7 @@ static void prepare(struct snapshot *s) {
         item->result = MILLPOND_ERR_ARGUMENT;
         part->key.bytes = NULL;
         if (!item->key || item->key_bytes == 0 || item->key_bytes > MILLPOND_KEY_BYTES_MAX || (!item->buf && item->buf_bytes)) continue;
-        part->key = (struct pond_key){item->key, item->key_bytes, pond_hash(item->key, item->key_bytes, g->hash_seed), NULL};
+        part->key = (struct pond_key){item->key, item->key_bytes, pond_hash(item->key, item->key_bytes, g->hash_seed), NULL, 0};
         part->place = pond_place_of(g, part->key.hash);
         part->shard = pond_shard_of(g, part->key.hash);
         s->shards[part->shard / 64] |= UINT64_C(1) << part->shard % 64;
@@ -78,6 +81,7 @@ static void remember(const struct pond_ref *ref, struct part *part, const struct
     part->version = f->version;
     part->where = (uint32_t)((uint64_t)(f->at - ref->base) / POND_UNIT_BYTES);
     part->number = NULL;
+    part->stamp = 0;
 }
 
 static void remember_number(struct part *part, const struct pond_found *f) {
@@ -99,8 +103,10 @@ static __attribute__((noinline)) int collect_any(const struct pond_ref *ref, str
     if (was != POND_FOUND) return was == POND_ABSENT;
     remember(ref, part, &f);
     if (f.d.flags & POND_ENTRY_COUNTER) remember_number(part, &f);
+    uint64_t stamp = f.d.flags & POND_ENTRY_GROUP ? pond_entry_stamp(f.at, &f.d) : 0; /* validated with all of the entry */
     was = pond_read_take(ref, &f, &part->key, item->buf, item->buf_bytes, &item->value_bytes, NULL, &item->result);
     if (was == POND_ABSENT) item->result = MILLPOND_MISS; /* over, or damaged: a miss as long as the slot names it */
+    if (was == POND_FOUND && f.d.flags & POND_ENTRY_GROUP) part->stamp = stamp;
     return was != POND_AGAIN;
 }
 
@@ -166,6 +172,7 @@ static int same(const struct snapshot *s, const struct part *part) {
     if (POND_UNLIKELY(part->number != NULL)) {
         if (pond_load_acquire_64(part->number) != part->number_was || pond_load_32(part->sequence) != part->sequence_was) return 0;
     }
+    if (POND_UNLIKELY(part->stamp != 0) && !pond_group_valid(s->map, part->stamp)) return 0;
     return pond_read_valid(part->bucket, part->version);
 }
 

@@ -22,6 +22,7 @@ static void add_shard(struct pond_map *map, uint32_t number, struct millpond_sta
 #define SUM(name) s->name += pond_load_64(&c->name)
     SUM(sets), SUM(deletes), SUM(evictions), SUM(index_evictions), SUM(expirations), SUM(ghost_hits), SUM(hole_hits), SUM(relinks);
     SUM(flights), SUM(flight_waits), SUM(flight_takeovers), SUM(flights_revoked), SUM(flights_full), SUM(stale_served);
+    SUM(invalidations), SUM(invalidated);
     SUM(bytes_set), SUM(bytes_copied), SUM(lock_waits), SUM(lock_timeouts), SUM(recoveries), SUM(stalls), SUM(steps);
 #undef SUM
     s->steps_max = larger(s->steps_max, pond_load_64(&c->steps_max));
@@ -36,6 +37,7 @@ void pond_stats(struct pond_map *map, int shard, struct millpond_stats *s) {
     s->segment_bytes = g->segment_bytes;
     s->max_item_bytes = g->max_item_bytes;
     s->reader_slots = g->reader_count;
+    s->groups = (uint64_t)g->group_mask + 1;
     if (shard >= 0) {
         add_shard(map, (uint32_t)shard, s);
         return;

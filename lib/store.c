@@ -4,9 +4,10 @@
  * Reading is a millpond_fetch whose loader asks the store; single flight, staleness, early refresh and the revocation of loads whose key
  * is written meanwhile are the fetch's (flight.c). Writing:
  *
- *   T1 the ticket: the version that the pond has of the key; it has none: the flight of the key, led by the writer
+ *   T1 the ticket: the version that the pond has of the key, and before it the stamp of the group (group.c); it has none: the flight of
+ *      the key, led by the writer
  *   T2 the store stores. It fails: nothing more happens, the pond is as it was
- *   T3 the pond stores, if the key still has that version (cas), or if the flight was not revoked
+ *   T3 the pond stores, if the key still has that version (cas) and the group that generation, or if the flight was not revoked
  *   T4 else the key is deleted; also when somebody else leads its flight
  *
  * Of two who are between T1 and T3 at the same time, one changes the key, and the other finds it changed, or its flight revoked, and
@@ -28,6 +29,7 @@
 
 #include "circuit.h"
 #include "error.h"
+#include "fetch.h"
 #include "handle.h"
 #include "platform.h"
 
@@ -47,6 +49,7 @@ struct pond_binding {
     struct pond_circuit_limits limits;
     struct pond_circuit *circuit; /* shared with children */
     uint32_t timeout_ms;
+    unsigned char group[MILLPOND_GROUP_BYTES_MAX]; /* fetch.group */
 };
 
 /* One call that leads to the store. */
@@ -54,6 +57,7 @@ struct trip {
     const struct pond_binding *binding;
     struct millpond_through *through; /* NULL if the caller wants to know nothing */
     uint32_t timeout_ms;
+    uint64_t stamp;            /* of the group, as of T1 */
     enum pond_circuit_way way; /* of the call that is under way */
     int said;                  /* what the store did */
     char *errmsg;              /* the caller's, or `unread` */
@@ -74,7 +78,8 @@ void pond_store_unbind(struct millpond *pond) {
 static uint32_t or_default(uint32_t given, uint32_t usual) { return given ? given : usual; }
 
 int millpond_bind_store(struct millpond *pond, const struct millpond_store *store) {
-    if (!pond || (store && (!store->name || store->timeout_ms > TIMEOUT_MS_MAX || (!store->load && !store->store && !store->erase))))
+    if (!pond || (store && (!store->name || store->timeout_ms > TIMEOUT_MS_MAX || pond_fetch_options_wrong(&store->fetch) ||
+                            (!store->load && !store->store && !store->erase))))
         return MILLPOND_ERR_ARGUMENT;
     struct pond_binding *binding = store ? calloc(1, sizeof *binding) : NULL;
     if (store && binding) binding->circuit = pond_platform_share(sizeof *binding->circuit);
@@ -87,6 +92,8 @@ int millpond_bind_store(struct millpond *pond, const struct millpond_store *stor
     binding->store = *store;
     binding->timeout_ms = or_default(store->timeout_ms, TIMEOUT_MS);
     binding->fetch = store->fetch;
+    memcpy(binding->group, store->fetch.group ? store->fetch.group : "", store->fetch.group_bytes);
+    if (store->fetch.group) binding->fetch.group = binding->group;
     binding->fetch.wait_ms = or_default(store->fetch.wait_ms, binding->timeout_ms + SLACK_MS);
     binding->fetch.load_max_ms = or_default(store->fetch.load_max_ms, binding->timeout_ms + SLACK_MS);
     binding->limits.failures_max = or_default(store->failures_max, FAILURES_MAX);
@@ -215,11 +222,18 @@ static int load_alone(struct trip *trip, const void *key, size_t key_bytes, void
     return MILLPOND_OK;
 }
 
+static void own_group(const struct millpond_through *through, struct millpond_fetch *own) {
+    if (!through || (!through->group && !through->group_bytes)) return;
+    own->group = through->group;
+    own->group_bytes = through->group_bytes;
+}
+
 static const struct millpond_fetch *options_of(const struct pond_binding *binding, const struct millpond_through *through,
                                                struct millpond_fetch *own) {
-    if (!through || !(through->flags | through->timeout_ms)) return &binding->fetch;
+    if (!through || !(through->flags | through->timeout_ms | through->group_bytes)) return &binding->fetch;
     *own = binding->fetch;
     own->flags |= through->flags;
+    own_group(through, own);
     if (through->timeout_ms && through->timeout_ms <= TIMEOUT_MS_MAX) {
         own->load_max_ms = through->timeout_ms + SLACK_MS;
         own->wait_ms = through->timeout_ms + SLACK_MS;
@@ -285,8 +299,15 @@ int millpond_read_through_alloc(struct millpond *pond, const void *key, size_t k
 /* ---- writing ---- */
 
 /* T1. 0: the pond has no such key. */
-static int take_ticket(struct millpond *pond, const void *key, size_t key_bytes, uint64_t *version) {
+static int take_ticket(struct millpond *pond, const void *key, size_t key_bytes, struct trip *trip, uint64_t *version) {
+    struct millpond_fetch own = pond->store->fetch;
+    uint64_t group;
     *version = 0;
+    own_group(trip->through, &own);
+    if (pond_fetch_options_wrong(&own) || !pond_group_of(own.group, own.group_bytes, 0, pond->group, &group)) return MILLPOND_ERR_ARGUMENT;
+    struct pond_map *map = enter(pond);
+    trip->stamp = group && map->refusal == MILLPOND_OK ? pond_group_stamp(map, group) : 0;
+    leave(0);
     int result = millpond_get_if_changed(pond, key, key_bytes, NULL, 0, NULL, version);
     if (result == MILLPOND_MISS) *version = 0;
     return result == MILLPOND_TOO_SMALL || result == MILLPOND_MISS ? MILLPOND_OK : result;
@@ -294,9 +315,9 @@ static int take_ticket(struct millpond *pond, const void *key, size_t key_bytes,
 
 /* T3. OK, CHANGED, or an error of the pond. */
 static int install(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes, uint64_t ttl_ms,
-                   uint64_t version) {
+                   uint64_t version, uint64_t stamp) {
     struct millpond_set set = {.ttl_ms = ttl_ms, .grace_ms = pond->store->fetch.grace_ms, .version = version, .when = MILLPOND_IF_VERSION};
-    int result = millpond_set_ex(pond, key, key_bytes, value, value_bytes, &set);
+    int result = pond_set_in_group(pond, key, key_bytes, value, value_bytes, &set, stamp);
     return result == MILLPOND_MISS ? MILLPOND_CHANGED : result;
 }
 
@@ -346,6 +367,7 @@ static int write_new(struct millpond *pond, const void *key, size_t key_bytes, s
     struct millpond_fetch options = pond->store->fetch;
     options.flags = MILLPOND_FETCH_FRESH | MILLPOND_FETCH_NO_WAIT | MILLPOND_FETCH_NOT_EARLY;
     options.load_max_ms = trip->timeout_ms + SLACK_MS;
+    own_group(trip->through, &options);
     int result = millpond_fetch(pond, key, key_bytes, writer, write, &options, NULL, 0, NULL, &fetched);
     if (!write->called) { /* another leads, or the key is there by now */
         int said = call_store(trip, key, key_bytes, write->value, write->value_bytes, write->ttl_ms);
@@ -366,12 +388,12 @@ int millpond_write_through(struct millpond *pond, const void *key, size_t key_by
     set_out(&trip, binding, through);
     struct write write = {&trip, value, value_bytes, through && through->ttl_ms ? through->ttl_ms : binding->fetch.ttl_ms, 0};
     int result = may_write(pond);
-    if (result == MILLPOND_OK) result = take_ticket(pond, key, key_bytes, &version);
+    if (result == MILLPOND_OK) result = take_ticket(pond, key, key_bytes, &trip, &version);
     if (result == MILLPOND_OK && has_agent(pond)) return millpond_write_around(pond, key, key_bytes, value, value_bytes, through);
     if (result == MILLPOND_OK && version == 0) return write_new(pond, key, key_bytes, &write);
     if (result == MILLPOND_OK) result = call_store(&trip, key, key_bytes, value, value_bytes, write.ttl_ms);
     if (result != MILLPOND_OK) return result;
-    result = install(pond, key, key_bytes, value, value_bytes, write.ttl_ms, version);
+    result = install(pond, key, key_bytes, value, value_bytes, write.ttl_ms, version, trip.stamp);
     return result == MILLPOND_OK && !has_agent(pond) ? MILLPOND_OK : forget(pond, key, key_bytes);
 }
 
@@ -411,7 +433,7 @@ static int refresh(struct millpond *pond, struct trip *trip, const void *key, si
     }
     if (result != MILLPOND_OK) return result;
     uint64_t ttl_ms = trip->through && trip->through->ttl_ms ? trip->through->ttl_ms : pond->store->fetch.ttl_ms;
-    result = install(pond, key, key_bytes, item.value, item.value_bytes, shorter(ttl_ms, item.ttl_ms), version);
+    result = install(pond, key, key_bytes, item.value, item.value_bytes, shorter(ttl_ms, item.ttl_ms), version, trip->stamp);
     free(item.value);
     return result;
 }
@@ -426,7 +448,7 @@ int millpond_refresh(struct millpond *pond, const void *key, size_t key_bytes, s
     if (arguments_are_wrong(key, key_bytes, NULL, 0)) return MILLPOND_ERR_ARGUMENT;
     set_out(&trip, binding, through);
     int result = may_write(pond);
-    if (result == MILLPOND_OK) result = take_ticket(pond, key, key_bytes, &version);
+    if (result == MILLPOND_OK) result = take_ticket(pond, key, key_bytes, &trip, &version);
     if (result != MILLPOND_OK) return result;
     if (version) return refresh(pond, &trip, key, key_bytes, version);
     result = millpond_fetch(pond, key, key_bytes, loader, &trip, options_of(binding, through, &own), NULL, 0, NULL, &fetched);

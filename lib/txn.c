@@ -104,12 +104,12 @@ static int add(const struct pond_map *map, struct millpond_txn *txn, const struc
     if (!copy) return MILLPOND_ERR_NO_MEMORY;
     memcpy(copy, key->bytes, key->count);
     struct pond_txn_item *item = &txn->items[txn->count++];
-    item->key = (struct pond_key){copy, key->count, key->hash, NULL};
+    item->key = (struct pond_key){copy, key->count, key->hash, NULL, 0};
     item->shard = pond_shard_of(&map->geometry, key->hash);
     item->kind = 0;
     item->value = NULL;
     item->value_bytes = 0;
-    item->ttl_ms = 0;
+    item->ttl_ms = item->grace_ms = item->group = 0;
     *out = item;
     return MILLPOND_OK;
 }
@@ -180,11 +180,12 @@ static int change(struct pond_map *map, struct millpond_txn *txn, const struct p
 }
 
 int pond_txn_set(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, const void *value, size_t value_bytes,
-                 uint64_t ttl_ms) {
+                 uint64_t ttl_ms, uint64_t grace_ms) {
     struct pond_txn_item *item;
     int result = usable(map, txn);
     if (result != MILLPOND_OK) return result;
     struct pond_content content = pond_publish_content(key, value, value_bytes, ttl_ms, 0, 0);
+    if (key->group) content.flags |= POND_ENTRY_GROUP;
     uint32_t units;
     int large;
     if (!pond_publish_fits(&map->geometry, &content, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
@@ -197,6 +198,8 @@ int pond_txn_set(struct pond_map *map, struct millpond_txn *txn, const struct po
     item->value = copy;
     item->value_bytes = value_bytes;
     item->ttl_ms = ttl_ms;
+    item->grace_ms = grace_ms;
+    item->group = key->group;
     return MILLPOND_OK;
 }
 
@@ -232,7 +235,11 @@ int pond_txn_incr(struct pond_map *map, struct millpond_txn *txn, const struct p
     result = change(map, txn, key, sizeof sum, &item);
     if (result != MILLPOND_OK) return result;
     /* One that this transaction has put keeps the time that it was given; one of the pond keeps its own, commit.c sees to that. */
-    if (absent || !(item->kind & POND_TXN_PUT)) item->ttl_ms = absent ? create->ttl_ms : 0;
+    if (absent || !(item->kind & POND_TXN_PUT)) {
+        item->ttl_ms = absent ? create->ttl_ms : 0;
+        item->grace_ms = 0;
+        item->group = absent ? key->group : 0;
+    }
     int keeps = !absent && (!(item->kind & POND_TXN_PUT) || item->kind & POND_TXN_KEEP);
     item->kind = (item->kind & POND_TXN_READ) | POND_TXN_PUT | POND_TXN_COUNTER | (keeps ? (unsigned)POND_TXN_KEEP : 0);
     item->number = sum;

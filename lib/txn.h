@@ -13,7 +13,7 @@ enum {
     POND_TXN_PUT = 2,
     POND_TXN_REMOVE = 4,
     POND_TXN_COUNTER = 8, /* a PUT whose value is a number */
-    POND_TXN_KEEP = 16    /* one that keeps the expiry of what it replaces */
+    POND_TXN_KEEP = 16    /* one that keeps the expiry and the group of what it replaces */
 };
 
 /* A key of a transaction. */
@@ -25,7 +25,8 @@ struct pond_txn_item {
     void *value;      /* PUT */
     size_t value_bytes;
     int64_t number; /* COUNTER: `value` points here while it is being committed */
-    uint64_t ttl_ms;
+    uint64_t ttl_ms, grace_ms;
+    uint64_t group; /* PUT: its number, 0 for none */
     /* While it is being committed. */
     struct pond_content content;
     struct pond_root *list; /* of a value in chunks */
@@ -56,10 +57,11 @@ struct millpond_txn {
 };
 
 int pond_txn_begin(struct pond_map *map, struct millpond *pond, struct millpond_txn **txn);
+/* Those that put look at key->group. */
 int pond_txn_get(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, void *buf, size_t buf_bytes,
                  size_t *value_bytes);
 int pond_txn_set(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, const void *value, size_t value_bytes,
-                 uint64_t ttl_ms);
+                 uint64_t ttl_ms, uint64_t grace_ms);
 int pond_txn_delete(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key);
 int pond_txn_incr(struct pond_map *map, struct millpond_txn *txn, const struct pond_key *key, int64_t delta,
                   const struct millpond_incr *create, int64_t *value);

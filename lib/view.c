@@ -19,6 +19,7 @@
 #include "crashpoint.h"
 #include "enter.h"
 #include "expire.h"
+#include "group.h"
 #include "lookup.h"
 #include "reader.h"
 #include "root.h"
@@ -136,7 +137,8 @@ int pond_view_take(struct pond_map *map, uint32_t timeout_ms, const struct pond_
         struct pond_found f;
         enum pond_turn was = pond_look(&ref, &place, key, &f);
         if (was == POND_AGAIN) continue;
-        if (was == POND_FOUND && pond_entry_expired(&f.d, f.d.flags & POND_ENTRY_TTL ? pond_clock_read(map) : 0)) {
+        if (was == POND_FOUND && pond_life_mortal(&f.d) &&
+            pond_life(map, f.at, &f.d, f.d.flags & POND_ENTRY_TTL ? pond_clock_read(map) : 0) != POND_LIVES) {
             if (!pond_read_valid(f.bucket, f.version)) continue;
             was = POND_ABSENT;
         }

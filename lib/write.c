@@ -27,6 +27,7 @@
 #include "evict.h"
 #include "expire.h"
 #include "flight.h"
+#include "group.h"
 #include "index.h"
 #include "large.h"
 #include "publish.h"
@@ -171,11 +172,17 @@ static int set_large(const struct pond_ref *ref, const struct pond_key *key, con
     return result;
 }
 
-/* For whom a value is stored that was loaded: not if its flight is over or revoked. */
-static int fill_may(const struct pond_ref *ref, const struct pond_place *place, const struct pond_fill *fill) {
-    int valid = pond_flight_valid(ref, place, fill->ticket);
-    pond_flight_end(ref, fill->ticket, fill->negative ? POND_OUTCOME_NOTHING : POND_OUTCOME_STORED, 0);
+/* For whom a value is stored that was loaded: not if its flight is over or revoked, or its group was invalidated (`late`). */
+static int fill_may(const struct pond_ref *ref, const struct pond_place *place, const struct pond_fill *fill, int late) {
+    int valid = pond_flight_valid(ref, place, fill->ticket) && !late;
+    pond_flight_end(ref, fill->ticket, late ? POND_OUTCOME_NONE : fill->negative ? POND_OUTCOME_NOTHING : POND_OUTCOME_STORED, 0);
     return valid;
+}
+
+/* A1, L3 of group.c. 0: the ticket is out of date. */
+static __attribute__((noinline)) int stamp(const struct pond_ref *ref, const struct pond_key *key, struct pond_content *c) {
+    c->stamp = pond_group_stamp(ref->map, key->group);
+    return c->stamp != 0;
 }
 
 static inline __attribute__((always_inline)) int set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key,
@@ -191,6 +198,7 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     if (fill && o->ttl_ms)
         c.expiry = fill->negative ? pond_expiry_negative(now_ms, o->ttl_ms)
                                   : pond_expiry_pack_cost(now_ms + o->ttl_ms, pond_expiry_grace(c.expiry), pond_cost_of(fill->cost_ms));
+    if (POND_UNLIKELY(key->group != 0)) c.flags |= POND_ENTRY_GROUP;
     uint32_t units;
     int large;
     if (!pond_publish_fits(g, &c, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
@@ -200,7 +208,8 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     int result = pond_write_enter_at(&ref, timeout_ms);
     if (result != MILLPOND_OK) return result;
     prefetch_shard(&ref);
-    if (fill && !fill_may(&ref, &place, fill)) {
+    int late = POND_UNLIKELY(c.flags & POND_ENTRY_GROUP) && !stamp(&ref, key, &c);
+    if (fill ? !fill_may(&ref, &place, fill, late) : late) {
         pond_write_leave(&ref);
         return MILLPOND_CHANGED;
     }
@@ -238,13 +247,14 @@ int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct 
     struct pond_old old;
     int result = pond_write_enter(map, pond_shard_of(&map->geometry, key->hash), timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
-    int valid = pond_flight_valid(&ref, &place, ticket);
-    pond_flight_end(&ref, ticket, outcome, said);
+    int late = ticket->group != 0 && !pond_group_valid(map, ticket->group), valid = pond_flight_valid(&ref, &place, ticket) && !late;
+    pond_flight_end(&ref, ticket, late ? POND_OUTCOME_NONE : outcome, said);
     if (valid && outcome == POND_OUTCOME_NOTHING) {
         pond_publish_find(&ref, &place, key, &old);
         if (old.found) pond_publish_remove(&ref, &old);
         POND_CRASHPOINT("fill.removed");
-        if (old.found) pond_bump_64(old.alive ? &ref.shard->counters.deletes : &ref.shard->counters.expirations, 1);
+        if (old.alive) pond_bump_64(&ref.shard->counters.deletes, 1);
+        if (old.found && !old.alive) pond_life_count(&ref.shard->counters, old.life);
     }
     pond_write_leave(&ref);
     return valid ? MILLPOND_OK : MILLPOND_CHANGED;
@@ -259,8 +269,8 @@ int pond_write_begin(struct pond_map *map, uint32_t timeout_ms, const struct pon
     if (result != MILLPOND_OK) return result;
     pond_publish_find(&ref, &place, key, &old);
     uint64_t version = old.found ? (uint64_t)old.d.sequence + 1 : 0;
-    if (version != begin->seen && begin->seen != POND_SEEN_UNREADABLE &&
-        (old.alive || (old.found && !pond_entry_over(&old.d, pond_clock_write(map)))))
+    uint64_t group = key->group ? pond_group_stamp(map, key->group) : 0; /* L1 of group.c */
+    if (version != begin->seen && begin->seen != POND_SEEN_UNREADABLE && old.found && old.life < POND_OVER)
         result = POND_BEGIN_LOOK_AGAIN;
     else
         switch (pond_flight_begin(&ref, key->hash, begin->led, begin->holder, begin->load_max_ms, ticket)) {
@@ -268,6 +278,7 @@ int pond_write_begin(struct pond_map *map, uint32_t timeout_ms, const struct pon
         case POND_FLIGHT_JOIN: result = POND_BEGIN_JOIN; break;
         default: result = POND_BEGIN_NO_PLACE;
         }
+    ticket->group = group;
     pond_write_leave(&ref);
     return result;
 }
@@ -276,6 +287,7 @@ int pond_write_inherit(struct pond_map *map, uint32_t timeout_ms, uint64_t load_
     struct pond_ref ref;
     int result = pond_write_enter(map, ticket->shard, timeout_ms, &ref);
     if (result != MILLPOND_OK) return result;
+    if (ticket->group) ticket->group = pond_group_stamp(map, pond_stamp_number(ticket->group)); /* what is loaded is loaded from now on */
     result = pond_flight_inherit(&ref, load_max_ms, ticket) ? POND_BEGIN_WON : POND_BEGIN_LOOK_AGAIN;
     pond_write_leave(&ref);
     return result;
@@ -294,7 +306,7 @@ int pond_write_delete(struct pond_map *map, uint32_t timeout_ms, const struct po
     pond_flight_change(&ref, &place);
     if (old.found) pond_publish_remove(&ref, &old);
     POND_CRASHPOINT("delete.removed");
-    if (old.found && !old.alive) pond_bump_64(&ref.shard->counters.expirations, 1);
+    if (old.found && !old.alive) pond_life_count(&ref.shard->counters, old.life);
     if (old.alive) pond_bump_64(&ref.shard->counters.deletes, 1);
     pond_write_leave(&ref);
     return old.alive ? MILLPOND_OK : MILLPOND_MISS;
@@ -368,6 +380,7 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
                const struct millpond_incr *create, int64_t *value) {
     struct pond_old old;
     int64_t number, sum;
+    uint64_t group = key->group ? pond_group_stamp(ref->map, key->group) : 0;
     pond_publish_find(ref, place, key, &old);
     if (!old.alive && !create) return MILLPOND_MISS;
     if (!old.alive)
@@ -389,6 +402,10 @@ static int add(const struct pond_ref *ref, const struct pond_place *place, const
             c.flags |= POND_ENTRY_TTL;
             c.expiry = old.d.expiry;
             ttl_ms = end > now_ms ? end - now_ms : 1;
+        }
+        if (old.alive ? old.d.flags & POND_ENTRY_GROUP : key->group != 0) { /* ... and its group, of which it was a moment ago */
+            c.flags |= POND_ENTRY_GROUP;
+            c.stamp = old.alive ? pond_entry_stamp(old.at, &old.d) : group;
         }
         c.flags |= POND_ENTRY_COUNTER;
         c.sequence = pond_publish_sequence(ref);

@@ -100,7 +100,7 @@ Test(expiry, ttl_tells_what_is_left) {
 }
 
 Test(expiry, a_time_beyond_a_hundred_years_is_refused) {
-    struct millpond_set options = {UINT64_MAX, 0, 0, 0, 0};
+    struct millpond_set options = {.ttl_ms = UINT64_MAX};
     struct millpond_incr create = {0, UINT64_MAX};
     cr_assert_eq(set("k", 0), MILLPOND_OK);
     cr_assert_eq(set("k", YEARS_100_MS * 2), MILLPOND_ERR_ARGUMENT);
@@ -158,7 +158,7 @@ Test(expiry, touch_works_for_values_of_every_kind) {
 }
 
 Test(expiry, what_has_expired_is_absent_for_every_function) {
-    struct millpond_set with_version = {0, 0, 0, MILLPOND_IF_VERSION, 0};
+    struct millpond_set with_version = {.when = MILLPOND_IF_VERSION};
     struct millpond_incr create = {100, 0};
     char buf[16];
     int64_t number = 0;
@@ -184,7 +184,7 @@ Test(expiry, what_has_expired_is_absent_for_every_function) {
 }
 
 Test(expiry, a_grace_keeps_nothing_alive_for_those_who_do_not_ask) {
-    struct millpond_set options = {20, 600000, 0, 0, 0};
+    struct millpond_set options = {.ttl_ms = 20, .grace_ms = 600000};
     uint64_t start = support_now_ns(), left;
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "v", 1, &options), MILLPOND_OK);
     cr_assert_eq(get("k"), MILLPOND_OK);

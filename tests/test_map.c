@@ -105,13 +105,13 @@ Test(map, a_version_is_never_given_twice_to_a_key) {
 }
 
 Test(map, set_ex_knows_every_condition_and_tells_the_version) {
-    struct millpond_set options = {0, 0, 0, MILLPOND_IF_PRESENT, 0};
+    struct millpond_set options = {.when = MILLPOND_IF_PRESENT};
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "a", 1, &options), MILLPOND_MISS);
     options.when = MILLPOND_IF_VERSION;
     options.version = 77;
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "a", 1, &options), MILLPOND_MISS);
     cr_assert_eq(options.version, 77, "set on an outcome that does not name it");
-    options = (struct millpond_set){0, 0, 0, MILLPOND_IF_ABSENT, 0};
+    options = (struct millpond_set){.when = MILLPOND_IF_ABSENT};
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "a", 1, &options), MILLPOND_OK);
     cr_assert_eq(options.version, version_of("k"));
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "b", 1, &options), MILLPOND_EXISTS);
@@ -124,7 +124,7 @@ Test(map, set_ex_knows_every_condition_and_tells_the_version) {
     options.version = first;
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "d", 1, &options), MILLPOND_CHANGED);
     cr_assert_eq(options.version, first);
-    options = (struct millpond_set){0, 0, 0, MILLPOND_ALWAYS, 0};
+    options = (struct millpond_set){0};
     cr_assert_eq(millpond_set_ex(pond, "k", 1, "e", 1, &options), MILLPOND_OK);
     cr_assert(options.version != first && options.version != second);
     options.when = 99;
@@ -190,7 +190,7 @@ Test(map, keys_of_no_or_too_many_bytes_are_refused_everywhere) {
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         size_t n = wrong[i];
         struct millpond_mget item = {key, n, buf, sizeof buf, 0, 0};
-        struct millpond_set options = {0, 0, 0, 0, 0};
+        struct millpond_set options = {0};
         cr_assert_eq(millpond_get(pond, key, n, buf, sizeof buf, NULL), MILLPOND_ERR_ARGUMENT);
         cr_assert_eq(millpond_get_alloc(pond, key, n, &value, NULL), MILLPOND_ERR_ARGUMENT);
         cr_assert_eq(millpond_get_if_changed(pond, key, n, buf, sizeof buf, NULL, &number), MILLPOND_ERR_ARGUMENT);
@@ -370,7 +370,7 @@ Test(map, a_read_only_handle_reads_everything_and_writes_nothing) {
     struct millpond_stats stats;
     cr_assert(millpond_stats(reader, -1, &stats) == MILLPOND_OK && stats.items == 1);
 
-    struct millpond_set set_options = {0, 0, 0, 0, 0};
+    struct millpond_set set_options = {0};
     struct millpond_incr create = {0, 0};
     int64_t number;
     cr_assert_eq(millpond_set(reader, "k", 1, "x", 1, 0), MILLPOND_ERR_READ_ONLY);

@@ -21,8 +21,8 @@
 #define POND_BYTES (256 << 10)
 
 static const struct millpond_options plain = MILLPOND_OPTIONS_INIT;
-static const struct millpond_options readonly = {sizeof readonly, MILLPOND_READONLY, 0, 0, 0, 0, 0, 0, 0};
-static const struct millpond_options creating = {sizeof creating, MILLPOND_CREATE, POND_BYTES, 0, 0, 0, 0, 0, 0};
+static const struct millpond_options readonly = {sizeof readonly, MILLPOND_READONLY, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+static const struct millpond_options creating = {sizeof creating, MILLPOND_CREATE, POND_BYTES, 0, 0, 0, 0, 0, 0, 0, 0};
 
 /* A closed pond that holds 100 entries. */
 static const char *make_pond(const char *name) {

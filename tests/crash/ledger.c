@@ -49,6 +49,7 @@ static struct record *begin(struct ledger *ledger, uint32_t key, struct fact nex
     struct record *record = &ledger->records[key];
     record->next = next;
     record->group = 0;
+    record->of = 0;
     record->pending = 1;
     return record;
 }
@@ -69,15 +70,34 @@ void ledger_set(struct ledger *ledger, struct millpond *pond, uint32_t key, uint
     ledger_set_grace(ledger, pond, key, bytes, ttl_ms, 0);
 }
 
-void ledger_set_grace(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms, uint64_t grace_ms) {
+static void set_as(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, struct millpond_set options) {
     char text[512];
-    struct millpond_set options = {.ttl_ms = ttl_ms, .grace_ms = grace_ms};
     ledger_spell(ledger, key, text);
-    struct record *record = begin(ledger, key, fresh_value(ledger, key, bytes, ttl_ms));
+    struct record *record = begin(ledger, key, fresh_value(ledger, key, bytes, options.ttl_ms));
+    if (options.group) record->of = *(const char *)options.group;
     int result = millpond_set_ex(pond, text, record->key_bytes, buffer, bytes, &options);
     CHECK(result == MILLPOND_OK, "setting key %u to %u bytes: %s", key, bytes, millpond_strerror(result));
     record->next.version = options.version;
     done(record);
+}
+
+void ledger_set_grace(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms, uint64_t grace_ms) {
+    set_as(ledger, pond, key, bytes, (struct millpond_set){.ttl_ms = ttl_ms, .grace_ms = grace_ms});
+}
+
+void ledger_set_in(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms, char name) {
+    set_as(ledger, pond, key, bytes, (struct millpond_set){.ttl_ms = ttl_ms, .group = &name, .group_bytes = 1});
+}
+
+void ledger_invalidate(struct ledger *ledger, struct millpond *pond, char name) {
+    uint64_t group = ++ledger->groups;
+    ledger->lingering = 1;
+    for (uint32_t key = 0; key < ledger->count; key++)
+        if (ledger->records[key].of == name) begin(ledger, key, (struct fact){.kind = FACT_ABSENT})->group = group;
+    int result = millpond_invalidate(pond, &name, 1);
+    CHECK(result == MILLPOND_OK, "invalidating: %s", millpond_strerror(result));
+    for (uint32_t key = 0; key < ledger->count; key++)
+        if (ledger->records[key].pending && ledger->records[key].group == group) done(&ledger->records[key]);
 }
 
 struct giving {

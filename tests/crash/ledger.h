@@ -32,6 +32,7 @@ struct record {
     uint32_t pending;
     uint32_t seen;
     uint64_t group; /* pending: of the transaction whose changes happen all or not at all; 0 for none */
+    char of;        /* the letter that names the pond's group that it was set in; 0 for none */
 };
 
 struct ledger {
@@ -63,6 +64,9 @@ void ledger_delete(struct ledger *ledger, struct millpond *pond, uint32_t key);
 void ledger_touch(struct ledger *ledger, struct millpond *pond, uint32_t key, uint64_t ttl_ms);
 void ledger_incr(struct ledger *ledger, struct millpond *pond, uint32_t key, int64_t delta);
 void ledger_clear(struct ledger *ledger, struct millpond *pond);
+/* In the pond's group with that name, and the end of all that is in it: all at once, or not at all. */
+void ledger_set_in(struct ledger *ledger, struct millpond *pond, uint32_t key, uint32_t bytes, uint64_t ttl_ms, char name);
+void ledger_invalidate(struct ledger *ledger, struct millpond *pond, char name);
 /* Several changes in one transaction. */
 struct ledger_change {
     uint32_t key, bytes; /* bytes 0: the key goes */

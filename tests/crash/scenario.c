@@ -218,6 +218,31 @@ static void clear(struct ledger *ledger, struct millpond *pond) {
     ledger_add(ledger, pond, 100);
 }
 
+/* Six plain ones, six of the group r, six of b: with a time to live, and in chunks, among them. */
+static void in_groups(struct ledger *ledger, struct millpond *pond) {
+    for (uint32_t i = 0; i < 18; i++) {
+        uint32_t key = ledger_key(ledger, 12 + i % 5), bytes = i % 6 == 5 ? 3000 : 100;
+        if (i % 3 == 0)
+            ledger_set(ledger, pond, key, bytes, 0);
+        else
+            ledger_set_in(ledger, pond, key, bytes, i % 4 == 1 ? 2 * HOUR_MS : 0, i % 3 == 1 ? 'r' : 'b');
+    }
+}
+
+static void invalidate(struct ledger *ledger, struct millpond *pond) {
+    ledger_set_in(ledger, pond, 0, 120, 0, 'r');
+    ledger_set_in(ledger, pond, ledger_key(ledger, 14), 100, 0, 'n');
+    ledger_invalidate(ledger, pond, 'r');
+    ledger_set_in(ledger, pond, 1, 100, 0, 'r');
+    for (uint32_t key = 0; key < ledger->count; key++) ledger_read(ledger, pond, key);
+    ledger_invalidate(ledger, pond, 'n');
+}
+
+static void sync_and_invalidate(struct ledger *ledger, struct millpond *pond) {
+    CHECK(millpond_sync(pond) == MILLPOND_OK, "sync");
+    ledger_invalidate(ledger, pond, 'b');
+}
+
 static void sync_and_set(struct ledger *ledger, struct millpond *pond) {
     CHECK(millpond_sync(pond) == MILLPOND_OK, "sync");
     ledger_set(ledger, pond, 3, 90, 0);
@@ -434,6 +459,9 @@ const struct scenario scenarios[] = {
     {"evict in chunks", .segment_bytes = 4096, .prepare = full_of_large_ones, .act = evict_large},
     {"recycle what is over", .size_bytes = 192 << 10, .segment_bytes = 1536, .clock_ms = 2 * HOUR_MS, .prepare = full_and_mortal,
      .act = expire},
+    {"groups", .segment_bytes = 4096, .prepare = in_groups, .act = invalidate},
+    {"groups in four shards", .size_bytes = 512 << 10, .segment_bytes = 4096, .shards = 4, .prepare = in_groups, .act = invalidate},
+    {"a group behind a sync", .segment_bytes = 4096, .prepare = in_groups, .act = sync_and_invalidate},
     {"transaction", .prepare = a_few_and_holes, .act = transact},
     {"transaction in four shards", .size_bytes = 512 << 10, .shards = 4, .prepare = both_shards, .act = transact_everywhere},
     {"transaction in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = transact_large},

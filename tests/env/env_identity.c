@@ -30,7 +30,7 @@ static const struct foreign {
     {"aarch64 mutex", "locks differ", offsetof(struct pond_identity, mutex_bytes), 48, MILLPOND_ERR_LAYOUT},
     {"other byte order", "another byte order", offsetof(struct pond_identity, byte_order), 0x04030201, MILLPOND_ERR_LAYOUT},
     {"middle-endian", "another byte order", offsetof(struct pond_identity, byte_order), 0x02010403, MILLPOND_ERR_LAYOUT},
-    {"next version", "format version 3", offsetof(struct pond_identity, format_version), POND_FORMAT_VERSION + 1, MILLPOND_ERR_VERSION},
+    {"next version", "format version 4", offsetof(struct pond_identity, format_version), POND_FORMAT_VERSION + 1, MILLPOND_ERR_VERSION},
 };
 
 /* Writes the identity with one field changed, and its checksum. */

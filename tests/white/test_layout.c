@@ -11,7 +11,12 @@ static void require_inside(const struct pond_geometry *g, const char *what) {
     uint64_t readers_end = POND_READERS_OFF + (uint64_t)g->reader_count * sizeof(struct pond_reader);
     uint64_t flights_end = g->flights_off + (uint64_t)g->flights_per_shard * g->shard_count * sizeof(struct pond_flight);
     cr_assert(readers_end <= g->flights_off && g->flights_off % 64 == 0, "%s", what);
-    cr_assert(flights_end <= g->shards_off && g->shards_off % POND_PAGE_BYTES == 0, "%s", what);
+    cr_assert(flights_end <= g->groups_off && g->groups_off % 64 == 0, "%s", what);
+    uint64_t groups_end = g->groups_off + ((uint64_t)g->group_mask + 1) * sizeof(uint64_t);
+    cr_assert(groups_end <= g->shards_off && g->shards_off % POND_PAGE_BYTES == 0, "%s", what);
+    cr_assert((g->group_mask & (g->group_mask + 1)) == 0 && g->group_mask + 1 >= POND_GROUPS_MIN && g->group_mask < POND_GROUPS_MAX);
+    cr_assert(g->file_bytes < UINT64_C(128) << 20 || (groups_end - g->groups_off) * 500 < g->file_bytes, "%s: the groups are too many",
+              what);
     cr_assert(g->shards_off + g->shard_bytes * g->shard_count <= g->file_bytes, "%s: the shards are larger than the file", what);
     uint64_t table_end = g->table_off + (uint64_t)g->segment_count * sizeof(struct pond_segment);
     uint64_t buckets = (uint64_t)g->buckets_off_units * POND_UNIT_BYTES, ghosts = (uint64_t)g->ghosts_off_units * POND_UNIT_BYTES;
@@ -130,8 +135,13 @@ Test(layout, index_and_memory_run_out_together_for_entries_of_the_expected_size)
 Test(layout, dividing_by_a_segments_size_is_exact_with_the_reciprocal) {
     struct support_random random = {3};
     for (int i = 0; i < 3000; i++) {
-        struct pond_identity id = {
-            .file_bytes = UINT64_C(8) << 30, .shard_count = 1, .reader_count = 16, .segment_count = 8, .bucket_count = 1, .ghost_count = 2};
+        struct pond_identity id = {.file_bytes = UINT64_C(8) << 30,
+                                   .shard_count = 1,
+                                   .reader_count = 16,
+                                   .segment_count = 8,
+                                   .bucket_count = 1,
+                                   .ghost_count = 2,
+                                   .group_count = 16};
         struct pond_geometry g;
         id.segment_bytes = (uint32_t)support_log_size(&random, POND_SEGMENT_BYTES_MIN, POND_SEGMENT_BYTES_MAX) / 8 * 8;
         id.shard_bytes = UINT64_C(4) << 30;
@@ -183,6 +193,12 @@ Test(layout, every_field_that_is_out_of_its_range_is_refused) {
     REFUSED(flight_count, UINT32_MAX);
     REFUSED(flight_count, whole.flight_count + 1);
     REFUSED(flight_count, 65536);
+    REFUSED(group_count, 0);
+    REFUSED(group_count, 8);
+    REFUSED(group_count, whole.group_count + 1);
+    REFUSED(group_count, 65536); /* a power of two, but the tables do not fit any more */
+    REFUSED(group_count, 131072);
+    REFUSED(group_count, UINT32_C(1) << 31);
     REFUSED(segment_bytes, 0);
     REFUSED(segment_bytes, POND_SEGMENT_BYTES_MIN - 8);
     REFUSED(segment_bytes, POND_SEGMENT_BYTES_MAX + 8);

@@ -41,7 +41,7 @@ void white_free(struct white *w) {
 
 struct pond_key white_key(const struct white *w, uint64_t key, char text[24]) {
     int n = snprintf(text, 24, "%llu", (unsigned long long)key);
-    return (struct pond_key){text, (size_t)n, pond_hash(text, (size_t)n, w->map.geometry.hash_seed), NULL};
+    return (struct pond_key){text, (size_t)n, pond_hash(text, (size_t)n, w->map.geometry.hash_seed), NULL, 0};
 }
 
 int white_set(struct white *w, uint64_t key, const void *value, size_t value_bytes, uint64_t ttl_ms) {
