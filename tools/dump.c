@@ -21,7 +21,8 @@ enum { STOPPED = 1 }; /* the answer of the visitor when standard output takes no
 
 static int dump_one(void *arg, const struct millpond_entry *found) {
     struct dump *dump = arg;
-    struct dump_entry entry = {found->key, found->value, found->key_bytes, found->value_bytes, found->ttl_ms, found->grace_ms};
+    struct dump_entry entry = {found->key,    found->value,    found->key_bytes, found->value_bytes,
+                               found->ttl_ms, found->grace_ms, found->group};
     if (!dump_put(&dump->writer, &entry)) return STOPPED;
     progress_show(&dump->progress, dump->writer.entries, dump->writer.bytes);
     return 0;

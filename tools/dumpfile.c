@@ -18,6 +18,7 @@ enum {
     ENTRY_HEAD_BYTES = 32,
     END_BODY_BYTES = 16,
     KEY_BYTES_MAX = 65535,
+    GROUP_MAX = 65535,
     STEP_BYTES = 1 << 20, /* room for a large body grows with what arrives */
     FLAG_PARTIAL = 1
 };
@@ -83,7 +84,7 @@ static bool write_block(struct dump_writer *writer, uint32_t kind) {
 
 static void put_entry_head(unsigned char *at, const struct dump_entry *entry) {
     put(at, 4, entry->key_bytes);
-    put(at + 4, 4, 0);
+    put(at + 4, 4, entry->group);
     put(at + 8, 8, entry->value_bytes);
     put(at + 16, 8, entry->ttl_ms);
     put(at + 24, 8, entry->grace_ms);
@@ -202,8 +203,9 @@ enum dump_read dump_open(struct dump_reader *reader, FILE *in, struct dump_head 
     reader->chain = XXH3_64bits(bytes, head_bytes - 8);
     if (reader->chain != get(bytes + head_bytes - 8, 8)) return damaged(reader, 0, "the sum of its head is wrong");
     reader->version = (uint32_t)get(bytes + 8, 4);
-    if (reader->version != DUMP_VERSION) return fail(reader, DUMP_VERSION_NO, 8, "it is of another version");
-    if (head_bytes != HEAD_BYTES) return damaged(reader, 12, "its head has another size than version 1 has");
+    if (reader->version < DUMP_VERSION_MIN || reader->version > DUMP_VERSION)
+        return fail(reader, DUMP_VERSION_NO, 8, "it is of another version");
+    if (head_bytes != HEAD_BYTES) return damaged(reader, 12, "its head has another size than its version has");
     parse_head(bytes, head);
     return DUMP_ENTRY;
 }
@@ -250,7 +252,8 @@ enum dump_read dump_next(struct dump_reader *reader, struct dump_entry *entry) {
     if (left < ENTRY_HEAD_BYTES) return damaged(reader, at, "an entry is larger than its block");
     key_bytes = get(head, 4);
     value_bytes = get(head + 8, 8);
-    if (key_bytes == 0 || key_bytes > KEY_BYTES_MAX || get(head + 4, 4) != 0)
+    uint64_t group = get(head + 4, 4);
+    if (key_bytes == 0 || key_bytes > KEY_BYTES_MAX || group > (reader->version == 1 ? 0 : GROUP_MAX))
         return damaged(reader, at, "the head of an entry makes no sense");
     if (key_bytes > left - ENTRY_HEAD_BYTES || value_bytes > left - ENTRY_HEAD_BYTES - key_bytes)
         return damaged(reader, at, "an entry is larger than its block");
@@ -259,7 +262,8 @@ enum dump_read dump_next(struct dump_reader *reader, struct dump_entry *entry) {
                                  .key_bytes = (size_t)key_bytes,
                                  .value_bytes = (size_t)value_bytes,
                                  .ttl_ms = get(head + 16, 8),
-                                 .grace_ms = get(head + 24, 8)};
+                                 .grace_ms = get(head + 24, 8),
+                                 .group = (uint32_t)group};
     reader->at += ENTRY_HEAD_BYTES + (size_t)(key_bytes + value_bytes);
     reader->in_block--;
     reader->entries++;

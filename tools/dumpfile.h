@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The dump of a pond: a stream of entries that any machine can read, and that shows where it was cut or damaged.
  *
- * Format, version 1. Every number is unsigned, least significant byte first, at the offset given; nothing is padded but as shown.
+ * Format, version 2. Every number is unsigned, least significant byte first, at the offset given; nothing is padded but as shown.
  *
  *   dump:   head | block | block | ... | end        read and written from front to back; nothing is ever sought
  *
  *   head, 64 bytes
  *    0  8  89 4d 50 44 55 4d 50 0a      "\x89MPDUMP\n"; the first byte is no text, the last one shows a translation of line ends
- *    8  4  version                      1
+ *    8  4  version                      2; 1 is read too: of an entry, at 4, it has 0
  *   12  4  head_bytes                   64; of any version: the head's size, 24 to 4096, and its sum the last 8 bytes of it
  *   16  8  file_bytes                   size of the pond that was dumped: load makes a new one so large
  *   24  8  max_item_bytes               its largest value
@@ -26,7 +26,7 @@
  *
  *   entry, 32 + key_bytes + value_bytes
  *    0  4  key_bytes                    1 to 65535
- *    4  4  flags                        0
+ *    4  4  group                        number of its group, the same in every pond, at most 65535; 0 for none
  *    8  8  value_bytes
  *   16  8  ttl_ms                       milliseconds that it had left when it was dumped; 0 for ever
  *   24  8  grace_ms                     how long after that it may be served as stale
@@ -52,7 +52,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define DUMP_VERSION 1
+#define DUMP_VERSION     2
+#define DUMP_VERSION_MIN 1 /* the oldest that is read */
 
 /* What the head tells. */
 struct dump_head {
@@ -64,6 +65,7 @@ struct dump_entry {
     const void *key, *value;
     size_t key_bytes, value_bytes;
     uint64_t ttl_ms, grace_ms;
+    uint32_t group;
 };
 
 /* ---- writing ---- */
@@ -105,7 +107,7 @@ struct dump_reader {
     uint32_t in_block;           /* its entries that were not handed out yet */
     uint64_t chain, offset;      /* offset: bytes read */
     uint64_t entries, bytes;     /* handed out */
-    uint32_t version;            /* of DUMP_VERSION_NO */
+    uint32_t version;            /* of the dump, also with DUMP_VERSION_NO */
     const char *what;            /* after an answer above DUMP_DONE: what is wrong, a part of a sentence */
     uint64_t bad_offset;         /* and where: of DUMP_CUT the byte at which it ends, else of the head or block that is wrong */
 };

@@ -95,3 +95,12 @@ enum status input_stdin(size_t max_bytes, struct bytes *out) {
     }
     return out_of_memory();
 }
+
+enum status input_group(const struct call *call, const void **group, size_t *group_bytes) {
+    const struct option_value *given = &call->option[OPTION_GROUP];
+    *group = given->text;
+    *group_bytes = given->given ? strlen(given->text) : 0;
+    if (!given->given || (*group_bytes > 0 && *group_bytes <= MILLPOND_GROUP_BYTES_MAX)) return STATUS_DONE;
+    return report_usage(call->verb, "the name of the group is %s: give 1 to %d bytes", *group_bytes == 0 ? "empty" : "too long",
+                        MILLPOND_GROUP_BYTES_MAX);
+}

@@ -29,4 +29,7 @@ enum status input_text(const struct call *call, const char *what, const char *te
 /* Everything that standard input holds, at most max_bytes of it and one more, so that too much is seen as such. */
 enum status input_stdin(size_t max_bytes, struct bytes *out);
 
+/* The name of --group, or NULL and 0 when it was not given. Says what is wrong with it. */
+enum status input_group(const struct call *call, const void **group, size_t *group_bytes);
+
 #endif

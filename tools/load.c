@@ -81,7 +81,7 @@ static void name_misfit(struct load *load, const struct dump_entry *entry, int r
 
 /* Stores one entry. STATUS_DONE also when it does not fit: the next one may. */
 static enum status store(struct load *load, const struct dump_entry *entry) {
-    struct millpond_set how = {.ttl_ms = entry->ttl_ms, .grace_ms = entry->grace_ms};
+    struct millpond_set how = {.ttl_ms = entry->ttl_ms, .grace_ms = entry->grace_ms, .group_number = entry->group};
     if (load->call->option[OPTION_ADD].given) how.when = MILLPOND_IF_ABSENT;
     if (how.ttl_ms != 0 && how.ttl_ms <= load->age_ms) {
         load->expired++;

@@ -28,6 +28,7 @@ static const struct {
     [OPTION_NAMESPACES] = {"namespaces", NULL, KIND_FLAG, "let processes of several PID namespaces (containers) write"},
     [OPTION_TTL] = {"ttl", "TIME", KIND_TIME, "time to live, such as 30s; 0, the default, is for ever"},
     [OPTION_GRACE] = {"grace", "TIME", KIND_TIME, "how long after that the value may still be served as stale"},
+    [OPTION_GROUP] = {"group", "NAME", KIND_TEXT, "the group of the entry (clear: of those to remove), 1 to 255 bytes"},
     [OPTION_ADD] = {"add", NULL, KIND_FLAG, "store only if the key is not there"},
     [OPTION_REPLACE] = {"replace", NULL, KIND_FLAG, "store only if the key is there"},
     [OPTION_INIT] = {"init", "NUMBER", KIND_SIGNED, "make the counter from this when it is not there; --ttl is for such a new one"},

@@ -85,13 +85,22 @@ static bool word_number(const struct bytes *word, int64_t *number) {
     return false;
 }
 
+static bool word_group(const struct bytes *word, struct millpond_set *how) {
+    how->group = word->data;
+    how->group_bytes = word->size_bytes;
+    if (word->size_bytes > 0 && word->size_bytes <= MILLPOND_GROUP_BYTES_MAX) return true;
+    answer_wrong("the name of the group is empty or too long; give 1 to 255 bytes");
+    return false;
+}
+
 /* ---- commands ---- */
 
 static void store(struct shell *shell, const struct bytes *word, size_t count, enum millpond_when when) {
     struct millpond_set how = {.when = when};
-    if (count == 3 && !word_time(&word[2], &how.ttl_ms)) return;
+    if (count >= 3 && !word_time(&word[2], &how.ttl_ms)) return;
+    if (count == 4 && !word_group(&word[3], &how)) return;
     if (shell->txn != NULL && when == MILLPOND_ALWAYS) {
-        answer_result(millpond_txn_set(shell->txn, word[0].data, word[0].size_bytes, word[1].data, word[1].size_bytes, how.ttl_ms));
+        answer_result(millpond_txn_set_ex(shell->txn, word[0].data, word[0].size_bytes, word[1].data, word[1].size_bytes, &how));
         return;
     }
     answer_result(millpond_set_ex(shell->pond, word[0].data, word[0].size_bytes, word[1].data, word[1].size_bytes, &how));
@@ -295,17 +304,27 @@ static void do_ttl(struct shell *shell, const struct bytes *word, size_t count) 
 
 static void do_incr(struct shell *shell, const struct bytes *word, size_t count) {
     struct millpond_incr create = {0, 0};
+    struct millpond_set how = {0};
     int64_t delta = 1, number;
     if (count > 1 && !word_number(&word[1], &delta)) return;
     if (count > 2 && !word_number(&word[2], &create.initial)) return;
     if (count > 3 && !word_time(&word[3], &create.ttl_ms)) return;
+    if (count > 4 && (!outside_txn(shell) || !word_group(&word[4], &how))) return;
     const struct millpond_incr *made = count > 2 ? &create : NULL;
-    int result = shell->txn != NULL ? millpond_txn_incr(shell->txn, word->data, word->size_bytes, delta, made, &number)
-                                    : millpond_incr(shell->pond, word->data, word->size_bytes, delta, made, &number);
+    how.ttl_ms = create.ttl_ms;
+    int result = count > 4            ? millpond_incr_ex(shell->pond, word->data, word->size_bytes, delta, create.initial, &how, &number)
+                 : shell->txn != NULL ? millpond_txn_incr(shell->txn, word->data, word->size_bytes, delta, made, &number)
+                                      : millpond_incr(shell->pond, word->data, word->size_bytes, delta, made, &number);
     if (result == MILLPOND_OK)
         printf("%" PRId64 "\n", number);
     else
         answer_result(result);
+}
+
+static void do_clear(struct shell *shell, const struct bytes *word, size_t count) {
+    struct millpond_set how;
+    if (!outside_txn(shell) || (count > 0 && !word_group(word, &how))) return;
+    answer_result(count > 0 ? millpond_invalidate(shell->pond, how.group, how.group_bytes) : millpond_clear(shell->pond));
 }
 
 struct key_list {
@@ -360,9 +379,9 @@ static void do_quit(struct shell *shell, const struct bytes *word, size_t count)
 }
 
 static const struct command commands[] = {
-    {"set", "KEY VALUE [TIME]", "store a value, for ever or for TIME", 2, 3, do_set},
-    {"add", "KEY VALUE [TIME]", "the same if the key is not there, else (exists)", 2, 3, do_add},
-    {"replace", "KEY VALUE [TIME]", "the same if the key is there, else (miss)", 2, 3, do_replace},
+    {"set", "KEY VALUE [TIME [GROUP]]", "store a value, for ever (0) or for TIME", 2, 4, do_set},
+    {"add", "KEY VALUE [TIME [GROUP]]", "the same if the key is not there, else (exists)", 2, 4, do_add},
+    {"replace", "KEY VALUE [TIME [GROUP]]", "the same if the key is there, else (miss)", 2, 4, do_replace},
     {"get", "KEY", "the value, escaped, or (miss)", 1, 1, do_get},
     {"mget", "KEY...", "the values of several keys, parted by tabs", 1, SIZE_MAX, do_mget},
     {"snapshot", "KEY...", "the same, as they are at one moment", 1, SIZE_MAX, do_snapshot},
@@ -372,7 +391,8 @@ static const struct command commands[] = {
     {"del", "KEY", "remove a key", 1, 1, do_del},
     {"touch", "KEY TIME", "another time to live, from now on", 2, 2, do_touch},
     {"ttl", "KEY", "the time left, or never", 1, 1, do_ttl},
-    {"incr", "KEY [NUMBER [INIT [TIME]]]", "add to a counter; with INIT, make it when it is not there", 1, 4, do_incr},
+    {"incr", "KEY [NUMBER [INIT [TIME [GROUP]]]]", "add to a counter; with INIT, make it when it is not there", 1, 5, do_incr},
+    {"clear", "[GROUP]", "remove everything, or what is of a group", 0, 1, do_clear},
     {"keys", "[PREFIX]", "the keys, parted by tabs, or one a line at a prompt", 0, 1, do_keys},
     {"stats", "", "the figures of the pond", 0, 0, do_stats},
     {"help", "", "this list", 0, 0, do_help},
@@ -385,7 +405,7 @@ static void do_help(struct shell *shell, const struct bytes *word, size_t count)
     (void)count;
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (shell->prompt)
-            printf("%-9s%-28s%s\n", commands[i].name, commands[i].operands, commands[i].help);
+            printf("%-9s%-36s%s\n", commands[i].name, commands[i].operands, commands[i].help);
         else
             printf("%s%s%s%s", i == 0 ? "" : "\t", commands[i].name, commands[i].operands[0] != 0 ? " " : "", commands[i].operands);
     }

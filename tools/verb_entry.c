@@ -51,6 +51,7 @@ enum status verb_set(const struct call *call) {
     struct millpond_set how = {.ttl_ms = call->option[OPTION_TTL].number, .grace_ms = call->option[OPTION_GRACE].number};
     bool typed = call->arg_count == 2 && strcmp(call->args[1], "-") != 0;
     enum status status = check_set(call);
+    if (status == STATUS_DONE) status = input_group(call, &how.group, &how.group_bytes);
     if (call->option[OPTION_ADD].given) how.when = MILLPOND_IF_ABSENT;
     if (call->option[OPTION_REPLACE].given) how.when = MILLPOND_IF_PRESENT;
     if (status == STATUS_DONE) status = input_key(call, &key);
@@ -208,6 +209,8 @@ static enum status check_incr(const struct call *call, int64_t *delta) {
         return report_usage(call->verb, "'%s' is not a 64-bit number", call->args[1]);
     if (call->option[OPTION_TTL].given && !call->option[OPTION_INIT].given)
         return report_usage(call->verb, "--ttl needs --init: a counter that is there keeps its own time");
+    if (call->option[OPTION_GROUP].given && !call->option[OPTION_INIT].given)
+        return report_usage(call->verb, "--group needs --init: a counter that is there keeps its own group");
     return check_time(call, &call->option[OPTION_TTL]);
 }
 
@@ -215,13 +218,16 @@ enum status verb_incr(const struct call *call) {
     struct millpond *pond;
     struct bytes key;
     int64_t delta, number;
-    struct millpond_incr create = {call->option[OPTION_INIT].signed_number, call->option[OPTION_TTL].number};
+    const struct option_value *init = &call->option[OPTION_INIT];
+    struct millpond_set how = {.ttl_ms = call->option[OPTION_TTL].number};
     enum status status = check_incr(call, &delta);
+    if (status == STATUS_DONE) status = input_group(call, &how.group, &how.group_bytes);
     if (status == STATUS_DONE) status = input_key(call, &key);
     if (status != STATUS_DONE) return status;
     status = input_open(call, ACCESS_WRITE, &pond);
     if (status == STATUS_DONE) {
-        int result = millpond_incr(pond, key.data, key.size_bytes, delta, call->option[OPTION_INIT].given ? &create : NULL, &number);
+        int result = init->given ? millpond_incr_ex(pond, key.data, key.size_bytes, delta, init->signed_number, &how, &number)
+                                 : millpond_incr(pond, key.data, key.size_bytes, delta, NULL, &number);
         status = report_result(call->file, result);
         if (result == MILLPOND_OK) print_number(call, &key, number);
         status = input_close(call, pond, status);

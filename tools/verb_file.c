@@ -138,7 +138,19 @@ static enum status with_pond(const struct call *call, int (*work)(struct millpon
     return input_close(call, pond, report_result(call->file, work(pond)));
 }
 
-enum status verb_clear(const struct call *call) { return with_pond(call, millpond_clear); }
+static enum status clear_group(const struct call *call) {
+    struct millpond *pond;
+    const void *group;
+    size_t group_bytes;
+    enum status status = input_group(call, &group, &group_bytes);
+    if (status == STATUS_DONE) status = input_open(call, ACCESS_WRITE, &pond);
+    if (status != STATUS_DONE) return status;
+    return input_close(call, pond, report_result(call->file, millpond_invalidate(pond, group, group_bytes)));
+}
+
+enum status verb_clear(const struct call *call) {
+    return call->option[OPTION_GROUP].given ? clear_group(call) : with_pond(call, millpond_clear);
+}
 
 enum status verb_sync(const struct call *call) { return with_pond(call, millpond_sync); }
 
@@ -179,6 +191,7 @@ static int print_key(void *arg, const struct millpond_entry *entry) {
             json_null(&json, "ttl_ms");
         else
             json_u64(&json, "ttl_ms", entry->ttl_ms);
+        if (entry->group != 0) json_u64(&json, "group", entry->group);
         json_end(&json, '}');
     } else if (given[OPTION_HEX].given) {
         format_hex(stdout, entry->key, entry->key_bytes);

@@ -26,6 +26,7 @@ enum option_id {
     OPTION_NAMESPACES,
     OPTION_TTL,
     OPTION_GRACE,
+    OPTION_GROUP,
     OPTION_ADD,
     OPTION_REPLACE,
     OPTION_INIT,

@@ -64,6 +64,20 @@ class RoundTrips(Dumps):
         self.assertTrue(400e3 <= graces[0] <= 600e3, graces)
         self.done(Run(["check", self.path("new.pond")]))
 
+    def test_groups(self):
+        old, new = self.create(name="a.pond", size="4M"), self.path("new.pond")
+        for key, group in (("a", "red"), ("b", "blue"), ("gone", "gone")):
+            self.done(Run(["set", old, key, key, "--group", group]))
+        self.done(Run(["set", old, "plain", "plain"]))
+        self.done(Run(["clear", old, "--group", "gone"]))
+        self.done(Run(["load", new, "--size", "256K"], stdin=self.done(Run(["dump", old])).out))
+        self.assertEqual(self.done(Run(["keys", new, "--json"])).out.count(b"group"), 2)
+        self.done(Run(["clear", new, "--group", "red"]))
+        self.no(Run(["get", new, "a"]))
+        self.no(Run(["get", new, "gone"]))
+        self.done(Run(["get", new, "b"]), b"b")
+        self.done(Run(["get", new, "plain"]), b"plain")
+
     def test_a_pond_without_entries(self):
         dump = self.dump(self.create())
         self.assertEqual(len(dump), HEAD + BLOCK_HEAD + 16)

@@ -25,7 +25,8 @@ static void add_entry(struct content *content, size_t key_bytes, size_t value_by
     unsigned char *bytes = malloc(key_bytes + value_bytes + 1);
     cr_assert(bytes != NULL && content->count < ENTRIES_MAX);
     support_fill(bytes, key_bytes + value_bytes, content->count + 1);
-    content->entry[content->count++] = (struct dump_entry){bytes, bytes + key_bytes, key_bytes, value_bytes, ttl_ms, grace_ms};
+    uint32_t group = (uint32_t)content->count % 3 * 32767;
+    content->entry[content->count++] = (struct dump_entry){bytes, bytes + key_bytes, key_bytes, value_bytes, ttl_ms, grace_ms, group};
 }
 
 static void write_dump(struct content *content) {
@@ -80,6 +81,7 @@ static enum dump_read read_dump(const struct content *content, unsigned char *by
         cr_assert_eq(entry.value_bytes, put->value_bytes);
         cr_assert_eq(entry.ttl_ms, put->ttl_ms);
         cr_assert_eq(entry.grace_ms, put->grace_ms);
+        cr_assert_eq(entry.group, put->group);
         cr_assert_eq(memcmp(entry.key, put->key, put->key_bytes), 0);
         cr_assert_eq(memcmp(entry.value, put->value, put->value_bytes), 0);
     }
@@ -115,12 +117,12 @@ Test(dumpfile, the_head_tells_what_it_was_told) {
 Test(dumpfile, is_byte_for_byte_as_specified) {
     struct content content = small_dump();
     const unsigned char *d = content.dump;
-    cr_assert_eq(memcmp(d, "\x89MPDUMP\n\1\0\0\0\x40\0\0\0\0\0\x10\0\0\0\0\0\xe8\3\0\0\0\0\0\0\x39\x30\0\0\0\0\0\0\3\0\0\0\0\0\0\0\1", 49),
+    cr_assert_eq(memcmp(d, "\x89MPDUMP\n\2\0\0\0\x40\0\0\0\0\0\x10\0\0\0\0\0\xe8\3\0\0\0\0\0\0\x39\x30\0\0\0\0\0\0\3\0\0\0\0\0\0\0\1", 49),
                  0);
     cr_assert_eq(memcmp(d + HEAD, "ENTR\3\0\0\0", 8), 0);
-    cr_assert_eq(
-        memcmp(d + HEAD + BLOCK_HEAD + ENTRY_HEAD + 1, "\5\0\0\0\0\0\0\0\x11\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x10\x27\0\0\0\0\0\0", 32),
-        0);
+    cr_assert_eq(memcmp(d + HEAD + BLOCK_HEAD + ENTRY_HEAD + 1,
+                        "\5\0\0\0\xff\x7f\0\0\x11\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x10\x27\0\0\0\0\0\0", 32),
+                 0);
     cr_assert_eq(content.dump_bytes, HEAD + BLOCK_HEAD + 3 * ENTRY_HEAD + 1 + 22 + 64 + BLOCK_HEAD + 16);
     cr_assert_eq(memcmp(d + content.dump_bytes - 48, "END.\0\0\0\0\x10\0\0\0\0\0\0\0", 16), 0);
 }
@@ -243,7 +245,7 @@ Test(dumpfile, nonsense_with_right_sums_is_refused) {
         {HEAD + BLOCK_HEAD, 4, 0},              /* an empty key */
         {HEAD + BLOCK_HEAD, 4, 65536},          /* a key that is too long */
         {HEAD + BLOCK_HEAD, 4, 65535},          /* longer than the block */
-        {HEAD + BLOCK_HEAD + 4, 4, 1},          /* an unknown flag */
+        {HEAD + BLOCK_HEAD + 4, 4, 65536},      /* a group that no name has */
         {HEAD + BLOCK_HEAD + 8, 8, 1 << 20},    /* a value longer than the block */
         {HEAD + BLOCK_HEAD + 8, 8, UINT64_MAX}, /* and so that sums overflow */
     };
@@ -274,13 +276,29 @@ Test(dumpfile, an_end_that_counts_other_entries_is_refused) {
 Test(dumpfile, other_versions_are_told_from_damage) {
     struct content content = small_dump();
     struct dump_reader reader;
-    for (unsigned version = 0; version < 3; version += 2) {
+    for (unsigned version = 0; version < 4; version += 3) {
         content.dump[8] = (unsigned char)version;
         cr_assert_eq(read_dump(&content, content.dump, content.dump_bytes, &reader), DUMP_DAMAGED);
         uint64_t sum = XXH3_64bits(content.dump, 56);
         memcpy(content.dump + 56, &sum, 8);
         cr_assert_eq(read_dump(&content, content.dump, content.dump_bytes, &reader), DUMP_VERSION_NO);
         cr_assert_eq(reader.version, version);
+    }
+}
+
+Test(dumpfile, one_of_version_1_has_no_groups) {
+    for (unsigned group = 0; group < 2; group++) {
+        struct content content = {.count = 0};
+        struct dump_reader reader;
+        add_entry(&content, 3, 5, 0, 0);
+        content.entry[0].group = group;
+        write_dump(&content);
+        content.dump[8] = 1;
+        uint64_t sum = XXH3_64bits(content.dump, 56);
+        memcpy(content.dump + 56, &sum, 8);
+        sign(&content, HEAD, HEAD - 8);
+        sign(&content, content.dump_bytes - 48, HEAD + 24);
+        cr_assert_eq(read_dump(&content, content.dump, content.dump_bytes, &reader), group ? DUMP_DAMAGED : DUMP_DONE);
     }
 }
 

@@ -208,6 +208,41 @@ class Incr(PondCase):
         self.no(Run(["get", pond, "n"]))
 
 
+class Groups(PondCase):
+    def test_a_group_is_removed_at_once_and_nothing_else(self):
+        pond = self.create()
+        self.done(Run(["set", pond, "a", "1", "--group", "users"]), b"")
+        self.done(Run(["set", pond, "b", "2", "--group", "users", "--ttl", "1h"]), b"")
+        self.done(Run(["set", pond, "c", "3", "--group", "others"]), b"")
+        self.done(Run(["incr", pond, "n", "1", "--init", "0", "--group", "users"]), b"1\n")
+        self.done(Run(["set", pond, "d", "4"]), b"")
+        groups = [json.loads(line).get("group") for line in sorted(self.done(Run(["keys", pond, "--json"])).out.splitlines())]
+        self.assertEqual(groups[0], groups[1])
+        self.assertEqual(groups[0], groups[4])
+        self.assertNotEqual(groups[0], groups[2])
+        self.assertTrue(0 < groups[0] < 65536 and groups[3] is None)
+        self.done(Run(["clear", pond, "--group", "users"]), b"")
+        for key in ("a", "b", "n"):
+            self.no(Run(["get", pond, key]))
+        self.done(Run(["get", pond, "c"]), b"3")
+        self.done(Run(["get", pond, "d"]), b"4")
+        self.done(Run(["set", pond, "a", "5", "--group", "users", "--add"]), b"")
+        self.done(Run(["get", pond, "a"]), b"5")
+        stats = json.loads(self.done(Run(["stats", pond, "--json"])).out)
+        self.assertEqual((stats["invalidations"], stats["groups"]), (1, 256))
+
+    def test_names_that_are_none(self):
+        pond = self.create()
+        for name in ("", "x" * 256):
+            self.usage(Run(["set", pond, "a", "1", "--group", name]), "set")
+            self.usage(Run(["clear", pond, "--group", name]), "clear")
+            self.usage(Run(["incr", pond, "n", "--init", "0", "--group", name]), "incr")
+        self.usage(Run(["incr", pond, "n", "--group", "g"]), "incr")
+        self.done(Run(["set", pond, "a", "1", "--group", "x" * 255]), b"")
+        self.done(Run(["clear", pond, "--group", "x" * 255]), b"")
+        self.no(Run(["get", pond, "a"]))
+
+
 class Del(PondCase):
     def test_removes_once(self):
         pond = self.create()

@@ -97,11 +97,19 @@ class Pipe(PondCase):
         self.assertEqual(self.ask(pond, "set k '(miss)'", "get k", "mget k none", "set '(k' ''", "keys (", "keys nothing"),
                          ["OK", "\\x28miss)", "\\x28miss)\t(miss)", "OK", "\\x28k", "(none)"])
 
+    def test_groups(self):
+        self.assertEqual(self.ask(self.create(), "set a 1 0 red", "set b 2 1h blue", "set c 3", "incr n 1 5 0 red", "begin",
+                                  "set d 4 0 red", "commit", "mget a b c n d", "clear red", "mget a b c n d", "begin", "clear blue", "abort", "clear",
+                                  "mget a b c n d"),
+                         ["OK", "OK", "OK", "6", "OK", "OK", "OK", "1\t2\t3\t6\t4", "OK", "(miss)\t2\t3\t(miss)\t(miss)", "OK",
+                          "(error) this cannot be part of a transaction; commit or abort that first", "OK", "OK",
+                          "(miss)\t(miss)\t(miss)\t(miss)\t(miss)"])
+
     def test_every_mistake_is_one_line_that_says_what_to_do(self):
         pond = self.create()
-        lines = ["get", "get a b", "set k", "set k v 1s more", "begin x", "nonsense x", "get 'open", 'get "open', "get \\q", "get \\x4",
-                 "get \\xzz", "get a\\", "get ''", "mget a ''", "del", "touch k", "ttl", "incr", "incr a b c d e", "keys a b", "stats x",
-                 "help x", "quit now", "\\x00 x", "GET k", b"\xff\xfe"]
+        lines = ["get", "get a b", "set k", "set k v 1s ''", "set k v 1s g more", "begin x", "nonsense x", "get 'open", 'get "open',
+                 "get \\q", "get \\x4", "get \\xzz", "get a\\", "get ''", "mget a ''", "del", "touch k", "ttl", "incr", "incr a b c d e",
+                 "keys a b", "stats x", "clear a b", "clear ''", "help x", "quit now", "\\x00 x", "GET k", b"\xff\xfe"]
         answers = self.ask(pond, *lines)
         self.assertEqual(len(answers), len(lines))
         for line, answer in zip(lines, answers):
