@@ -66,10 +66,8 @@ extern "C" {
 
 /* Bytes of every errmsg buffer, the closing zero included. */
 #define MILLPOND_ERRMSG_BYTES 256
-/* Bounds of a key, in bytes. */
-#define MILLPOND_KEY_BYTES_MAX 65535
-/* Longest name of a group, in bytes. */
-#define MILLPOND_GROUP_BYTES_MAX 255
+#define MILLPOND_KEY_BYTES_MAX   65535 /* of a key, from 1 on */
+#define MILLPOND_GROUP_BYTES_MAX 255   /* of the name of a group, from 1 on */
 
 /* Every result: 0 is done, a positive number an ordinary outcome, a negative number an error that changed nothing.
  * Numbers are never used again for something else. X(name, number, text). */
@@ -401,18 +399,13 @@ MILLPOND_API int millpond_clear(struct millpond *pond);
  * that is stored through it) is there until the group is invalidated: one addition in the file, however many entries there are. From then
  * on they are absent to every call, as if deleted; their memory is won back as that of expired ones.
  *
- * A name is 1 to 255 bytes of any content. Nothing is registered, and there is no limit on names: a name is hashed to one of a table of
- * generations (`groups` of the statistics: one for each 4 KiB of the file, 16 to 65536), and two that share one are invalidated together,
- * which costs a load and never gives a wrong answer. With g groups in use the chance that one shares its is 1 - (1 - 1/groups)^(g - 1).
- * A key has the group of its last set, or none; it costs 8 bytes. Counters and touch keep it, and so do resizes, dumps and warm starts.
- * What was loaded (millpond_fetch, leases, read-through) before an invalidation that came during the load is not stored. A conditional set
- * or a transaction that overlaps an invalidation may be before it or behind it.
- *
- * A cache that is to be emptied at once at any time names one group in the options of its handles. (Why not a generation of the whole file
- * for millpond_clear: every get would load and compare a word more.) */
+ * A name is 1 to 255 bytes of any content, hashed to one of a table of generations (`groups` of the statistics: one for each 4 KiB of the
+ * file, 16 to 65536); nothing is registered. Two names that share one are invalidated together, which costs a load and never gives a wrong
+ * answer: with g groups in use the chance that one shares its is 1 - (1 - 1/groups)^(g - 1). A key has the group of its last set, or none;
+ * it costs 8 bytes. Counters and touch keep it, and so do resizes, dumps and warm starts. What was loaded before an invalidation that came
+ * during the load is not stored. A conditional set or a transaction that overlaps an invalidation may be before it or behind it. */
 
 /* Invalidates a group: what was stored in it by sets that have returned is absent to every call that begins after this one has returned.
- *   group, group_bytes  its name. A group that nothing is stored in is no error.
  * Returns MILLPOND_OK; ERR_ARGUMENT (no name, or a longer one), and as all writing calls. A process killed in it has invalidated the group
  * or not. Blocks: only if all parts of the file are held. Threads: any. Cost: that of a delete, however many entries. Since 0.1. */
 MILLPOND_API int millpond_invalidate(struct millpond *pond, const void *group, size_t group_bytes);

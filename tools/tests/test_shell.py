@@ -99,8 +99,8 @@ class Pipe(PondCase):
 
     def test_groups(self):
         self.assertEqual(self.ask(self.create(), "set a 1 0 red", "set b 2 1h blue", "set c 3", "incr n 1 5 0 red", "begin",
-                                  "set d 4 0 red", "commit", "mget a b c n d", "clear red", "mget a b c n d", "begin", "clear blue", "abort", "clear",
-                                  "mget a b c n d"),
+                                  "set d 4 0 red", "commit", "mget a b c n d", "clear red", "mget a b c n d", "begin", "clear blue",
+                                  "abort", "clear", "mget a b c n d"),
                          ["OK", "OK", "OK", "6", "OK", "OK", "OK", "1\t2\t3\t6\t4", "OK", "(miss)\t2\t3\t(miss)\t(miss)", "OK",
                           "(error) this cannot be part of a transaction; commit or abort that first", "OK", "OK",
                           "(miss)\t(miss)\t(miss)\t(miss)\t(miss)"])
