@@ -291,9 +291,23 @@ static void let_one_die(struct ledger *ledger, struct millpond *pond) {
     CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "it did not die: %x", status);
 }
 
-/* Others make transactions in each of its shards. */
+/* The first key from 40 on that lies in the first shard. */
+static uint32_t key_of_first_shard(struct ledger *ledger, struct millpond *pond) {
+    struct millpond_stats before, after;
+    uint32_t key = 39;
+    do {
+        CHECK(key < 99 && millpond_stats(pond, 0, &before) == MILLPOND_OK, "no key in the first shard");
+        ledger_set(ledger, pond, ++key, 80, 0);
+        CHECK(millpond_stats(pond, 0, &after) == MILLPOND_OK, "stats");
+    } while (after.sets == before.sets);
+    return key;
+}
+
+/* Others make transactions in each of its shards; the first one in the coordinator's alone, when the others are not yet done. */
 static void transact_after_a_death(struct ledger *ledger, struct millpond *pond) {
+    uint32_t first = key_of_first_shard(ledger, pond);
     let_one_die(ledger, pond);
+    ledger_txn(ledger, pond, (struct ledger_change[]){{first, 70, 0}}, 1);
     for (uint32_t key = 40; key < 60; key++) ledger_txn(ledger, pond, (struct ledger_change[]){{key, 70, 0}, {key + 40, 70, 0}}, 2);
 }
 
