@@ -311,7 +311,7 @@ int pond_set_in_group(struct millpond *pond, const void *key, size_t key_bytes, 
 static int set_when(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes, uint64_t ttl_ms,
                     enum millpond_when when, uint64_t version) {
     struct millpond_set options = {.ttl_ms = ttl_ms, .when = (uint32_t)when, .version = version};
-    return millpond_set_ex(pond, key, key_bytes, value, value_bytes, &options);
+    return pond_set_in_group(pond, key, key_bytes, value, value_bytes, &options, pond->group);
 }
 
 int millpond_set(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes, uint64_t ttl_ms) {

@@ -27,6 +27,12 @@
 struct stress_counts {
     uint64_t reads, hits, misses, sets, deletes, busy;
     uint64_t loads, dropped; /* by a fetch; of these, not stored */
+    uint64_t held_up;        /* misses while somebody was stopped for so long that readers stop waiting for him */
+};
+
+/* When a worker was stopped last, and when it went on; 0: never, or not yet. Moments of support_now_ns(), shared. */
+struct stress_stop {
+    uint64_t since, until;
 };
 
 struct stress_plan {
@@ -40,6 +46,9 @@ struct stress_plan {
     double seconds;
     struct support_random seed;
     struct stress_counts *counts; /* STRESS_WORKERS_MAX, shared */
+    /* NULL, or: who opens a file may be stopped half-way, and holds up those who follow a resize, who wait for 250 ms (lib/follow.c) and
+     * then miss: such misses need no delete. */
+    struct stress_stop *stop;
 };
 
 /* Fills in what every plan needs: memory, seed, duration from --seconds. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define KEYS      512
@@ -50,12 +51,23 @@ static int resize(void *arg) {
     return 0;
 }
 
+/* Until it has ended, or a second is over: who was stopped while it opened the file holds up the resizer, and all who follow. */
+static void wait_a_while(pid_t child) {
+    siginfo_t info = {0};
+    uint64_t end = support_now_ns() + 1000000000;
+    while (info.si_pid == 0 && support_now_ns() < end) {
+        support_sleep_us(500);
+        REQUIRE(waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) == 0, "waitid");
+    }
+}
+
 int main(int argc, char **argv) {
     static const uint64_t sizes[] = {64 << 20, 12 << 20, 33 << 20, 9 << 20, 24 << 20, 16 << 20};
     unsigned numbers[PROCESSES], done = 0, killed = 0, stopped = 0;
     pid_t workers[PROCESSES];
     stress_prepare(&plan, "stress_resize", KEYS, argc, argv, 4);
     struct support_random random = support_derive(&plan.seed, 99);
+    plan.stop = support_share(sizeof *plan.stop);
     alarm((unsigned)plan.seconds + 180);
     support_begin();
     support_path("."); /* the folder is this process's, not a child's */
@@ -68,16 +80,23 @@ int main(int argc, char **argv) {
     uint64_t end = support_now_ns() + (uint64_t)(plan.seconds * 1e9);
     for (unsigned turn = 0; support_now_ns() < end; turn++) {
         uint64_t size = sizes[turn % (sizeof sizes / sizeof *sizes)];
-        pid_t sleeper = turn % 4 == 1 ? workers[turn / 4 % PROCESSES] : 0;
-        if (sleeper && support_now_ns() + 500000000 < end) kill(sleeper, SIGSTOP);
+        pid_t sleeper = turn % 4 == 1 && support_now_ns() + 500000000 < end ? workers[turn / 4 % PROCESSES] : 0;
+        if (sleeper) {
+            __atomic_store_n(&plan.stop->since, support_now_ns(), __ATOMIC_SEQ_CST);
+            kill(sleeper, SIGSTOP);
+        }
         pid_t child = support_fork(resize, &size);
         if (turn % 3 == 2) {
             support_sleep_us((unsigned)support_below(&random, 40000));
             kill(child, SIGKILL);
         }
+        if (sleeper) {
+            wait_a_while(child);
+            kill(sleeper, SIGCONT);
+            __atomic_store_n(&plan.stop->until, support_now_ns(), __ATOMIC_SEQ_CST);
+        }
         int said = support_wait(child, 60000);
         REQUIRE(said == 0 || said == BUSY || (turn % 3 == 2 && said == -SIGKILL), "the resizer ended with %d", said);
-        if (sleeper) kill(sleeper, SIGCONT);
         done += said == 0;
         killed += said == -SIGKILL;
         stopped += sleeper != 0 && said == 0;

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROUNDS = 31, OPERATIONS = 40000, KEY_BYTES = 24, VALUE_BYTES = 100, BATCH = 8 };
+enum { ROUNDS = 31, EMPTYINGS = 9, OPERATIONS = 40000, KEY_BYTES = 24, VALUE_BYTES = 100, BATCH = 8 };
 
 static struct millpond *pond;
 static uint64_t items, seed;
@@ -130,8 +130,37 @@ static void compare(const char *what, void (*plain)(void), void (*more)(void), i
     if (!failed) printf("| %s | %.0f | %.0f | %.2f |\n", what, median(a, ROUNDS), median(b, ROUNDS), median(ratio, ROUNDS));
 }
 
+#define GROUP "everything"
+
+static void fill(const char *group) {
+    char key[KEY_BYTES + 1], value[VALUE_BYTES] = "value";
+    struct millpond_set set = {.group = group, .group_bytes = group ? strlen(group) : 0};
+    for (uint64_t i = 0; i < items && !failed; i++) {
+        spell(key, i);
+        check(millpond_set_ex(pond, key, KEY_BYTES, value, sizeof value, &set));
+    }
+}
+
+static void do_clear(void) { check(millpond_clear(pond)); }
+static void do_invalidate(void) { check(millpond_invalidate(pond, GROUP, strlen(GROUP))); }
+
+/* All items leave at once, in one way and the other. */
+static void compare_emptyings(void) {
+    double a[EMPTYINGS], b[EMPTYINGS], ratio[EMPTYINGS];
+    for (int round = 0; round < EMPTYINGS && !failed; round++) {
+        fill(GROUP);
+        a[round] = run_round(do_clear, 1, 0);
+        fill(GROUP);
+        b[round] = run_round(do_invalidate, 1, 0);
+        ratio[round] = b[round] / a[round];
+    }
+    if (!failed)
+        printf("| `millpond_invalidate` of the group of all items, beside `millpond_clear` | %.0f | %.0f | %.6f |\n", median(a, EMPTYINGS),
+               median(b, EMPTYINGS), median(ratio, EMPTYINGS));
+}
+
 static int open_and_fill(const char *path) {
-    char errmsg[MILLPOND_ERRMSG_BYTES], key[KEY_BYTES + 1], value[VALUE_BYTES] = "value";
+    char errmsg[MILLPOND_ERRMSG_BYTES];
     struct millpond_options options = MILLPOND_OPTIONS_INIT;
     options.size_bytes = items * 220 + (4 << 20);
     options.flags = MILLPOND_CREATE;
@@ -139,10 +168,7 @@ static int open_and_fill(const char *path) {
         fprintf(stderr, "%s\n", errmsg);
         return 0;
     }
-    for (uint64_t i = 0; i < items; i++) {
-        spell(key, i);
-        check(millpond_set(pond, key, KEY_BYTES, value, sizeof value, 0));
-    }
+    fill(NULL);
     struct millpond_store store = {.name = "nothing", .load = store_nothing};
     check(millpond_bind_store(pond, &store));
     return 1;
@@ -166,6 +192,7 @@ int main(int argc, char **argv) {
         compare("`millpond_read_through` hit, beside a get", do_get, do_read_through, OPERATIONS);
         compare("`millpond_snapshot` of 8, beside `mget` of 8", do_mget, do_snapshot, OPERATIONS / BATCH);
         compare("transaction of 2 sets, beside 2 sets", do_two_sets, do_txn, OPERATIONS / 4);
+        compare_emptyings();
         millpond_close(pond);
     } else {
         failed = MILLPOND_ERR_SYSTEM;
