@@ -117,6 +117,8 @@ static void serve(const struct worker *worker, size_t nth) {
     size_t bytes = 0;
     store_item(worker->pool->store, nth, &item);
     through.timeout_ms = through.flags = 0;
+    through.group = NULL;
+    through.group_bytes = 0;
     uint64_t start_ns = host_now_ns();
     int result = millpond_read_through(worker->pool->pond, item.name, item.name_bytes, worker->buf, worker->room, &bytes, &through);
     histogram_add(through.how == MILLPOND_HOW_HIT ? &slot->get : &slot->load, host_now_ns() - start_ns);

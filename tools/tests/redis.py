@@ -139,7 +139,7 @@ OK, MISS, EXISTS, CHANGED, STALE = 0, 1, 2, 3, 6
 
 class Set(ctypes.Structure):
     _fields_ = [("ttl_ms", ctypes.c_uint64), ("grace_ms", ctypes.c_uint64), ("version", ctypes.c_uint64), ("when", ctypes.c_uint32),
-                ("reserved", ctypes.c_uint32)]
+                ("group_number", ctypes.c_uint32), ("group", ctypes.c_char_p), ("group_bytes", ctypes.c_size_t)]
 
 
 class Agent(ctypes.Structure):
