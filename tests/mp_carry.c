@@ -2,7 +2,7 @@
 /* Loads that are under way while another file takes the place of theirs (K1 to K5 in lib/flight.c): what was begun in the old file is
  * waited for, stored, revoked and taken over in the new one, and one loads for all. */
 
-#include "support.h"
+#include "shared.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -20,24 +20,6 @@ struct shared {
 static struct shared *shared;
 static const char *path;
 static struct millpond *pond;
-
-static uint64_t get(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
-static void put(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
-static uint64_t add(uint64_t *p, uint64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_SEQ_CST); }
-
-static void await(const uint64_t *p, uint64_t least, const char *what) {
-    uint64_t until = support_now_ns() + UINT64_C(30) * 1000000000;
-    while (get(p) < least) {
-        REQUIRE(support_now_ns() < until, "waiting for %s", what);
-        support_sleep_us(200);
-    }
-}
-
-static struct millpond_stats stats_of(struct millpond *of) {
-    struct millpond_stats stats;
-    REQUIRE(millpond_stats(of, -1, &stats) == MILLPOND_OK, "stats");
-    return stats;
-}
 
 static void begin(const char *name) {
     shared = support_share(sizeof *shared);

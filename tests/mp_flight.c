@@ -2,7 +2,7 @@
 /* Single flight: many processes want one key that is not there. However they come, wait, die, stop or change the key meanwhile, one loads
  * it at a time, nobody waits for the dead, and what is out of date is not stored. */
 
-#include "support.h"
+#include "shared.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -23,24 +23,6 @@ struct shared {
 
 static struct shared *shared;
 static const char *path;
-
-static uint64_t get(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
-static void put(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); }
-static uint64_t add(uint64_t *p, uint64_t v) { return __atomic_add_fetch(p, v, __ATOMIC_SEQ_CST); }
-
-static void await(const uint64_t *p, uint64_t least, const char *what) {
-    uint64_t until = support_now_ns() + UINT64_C(30) * 1000000000;
-    while (get(p) < least) {
-        REQUIRE(support_now_ns() < until, "waiting for %s", what);
-        support_sleep_us(200);
-    }
-}
-
-static struct millpond_stats stats_of(struct millpond *pond) {
-    struct millpond_stats stats;
-    REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK, "stats");
-    return stats;
-}
 
 /* ---- loaders ---- */
 

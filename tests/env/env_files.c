@@ -19,33 +19,10 @@
 static struct millpond *pond;
 static const char *path;
 
-static void set(struct millpond *to, uint64_t number, uint64_t sequence, size_t bytes) {
-    char key[SUPPORT_KEY_BYTES + 1];
-    unsigned char value[4096];
-    support_key(key, number);
-    support_value_write(value, bytes, number, sequence);
-    int result = millpond_set(to, key, SUPPORT_KEY_BYTES, value, bytes, 0);
-    REQUIRE(result == MILLPOND_OK, "set of key %llu: %d", (unsigned long long)number, result);
-}
-
-static uint64_t get(struct millpond *from, uint64_t number) {
-    char key[SUPPORT_KEY_BYTES + 1];
-    unsigned char value[4096];
-    size_t bytes = 0;
-    uint64_t sequence = 0;
-    support_key(key, number);
-    int result = millpond_get(from, key, SUPPORT_KEY_BYTES, value, sizeof value, &bytes);
-    if (result == MILLPOND_MISS) return 0;
-    REQUIRE(result == MILLPOND_OK, "get of key %llu: %d", (unsigned long long)number, result);
-    const char *wrong = support_value_read(value, bytes, number, &sequence);
-    REQUIRE(!wrong, "key %llu: %s", (unsigned long long)number, wrong);
-    return sequence;
-}
-
 static void begin(const char *name) {
     path = support_path("%s", name);
     pond = support_create(path, 4 << 20);
-    for (uint64_t i = 0; i < 100; i++) set(pond, i, i + 1, 100);
+    for (uint64_t i = 0; i < 100; i++) support_set(pond, i, i + 1, 100);
 }
 
 /* The name as a process sees it that opens it now: sees_old tells whether the first file's entries are there. */
@@ -60,8 +37,8 @@ static int open_the_name(void *arg) {
     int result = millpond_open(&own, path, NULL, errmsg);
     REQUIRE(result == expected->result, "%d, expected %d: %s", result, expected->result, errmsg);
     if (result != MILLPOND_OK) return 0;
-    REQUIRE((get(own, 1) != 0) == expected->sees_old, "it sees %s file", expected->sees_old ? "another" : "the old");
-    set(own, 5000, 1, 64);
+    REQUIRE((support_get(own, 1) != 0) == expected->sees_old, "it sees %s file", expected->sees_old ? "another" : "the old");
+    support_set(own, 5000, 1, 64);
     millpond_close(own);
     return 0;
 }
@@ -74,8 +51,8 @@ static void name_is(struct expectation expected) {
 /* The old handle works: here, and in children that inherit it, together. */
 static int use_inherited(void *arg) {
     uint64_t turn = *(uint64_t *)arg;
-    for (uint64_t i = 0; i < 100; i++) REQUIRE(get(pond, i) != 0, "key %llu is gone", (unsigned long long)i);
-    set(pond, 200, turn, 500);
+    for (uint64_t i = 0; i < 100; i++) REQUIRE(support_get(pond, i) != 0, "key %llu is gone", (unsigned long long)i);
+    support_set(pond, 200, turn, 500);
     return 0;
 }
 
@@ -86,9 +63,9 @@ static void old_handle_works(void) {
         use_inherited(&turn);
         turn++;
         REQUIRE(support_run_child(use_inherited, &turn, 20000) == 0, "a child with the inherited handle");
-        REQUIRE(get(pond, 200) == turn, "parent and child do not see the same file");
+        REQUIRE(support_get(pond, 200) == turn, "parent and child do not see the same file");
     }
-    for (uint64_t i = 0; i < 4000; i++) set(pond, 10000 + i % 100, i + 1, 2000);
+    for (uint64_t i = 0; i < 4000; i++) support_set(pond, 10000 + i % 100, i + 1, 2000);
 }
 
 static int deleted(void *arg) {
@@ -110,17 +87,18 @@ static int replaced(void *arg) {
     begin("replaced.pond");
     const char *other = support_path("other.pond");
     struct millpond *fresh = support_create(other, 4 << 20);
-    set(fresh, 7777, 1, 100);
+    support_set(fresh, 7777, 1, 100);
     millpond_close(fresh);
     REQUIRE(rename(other, path) == 0, "rename");
     old_handle_works();
     name_is((struct expectation){MILLPOND_OK, 0});
     old_handle_works();
     struct millpond *both = support_open(path, NULL); /* old and new, in one process, under one name */
-    REQUIRE(get(both, 7777) == 1 && get(pond, 7777) == 0 && get(both, 5000) == 1 && get(pond, 5000) == 0, "the files are mixed up");
-    set(both, 300, 3, 100);
-    set(pond, 300, 4, 100);
-    REQUIRE(get(both, 300) == 3 && get(pond, 300) == 4, "the files are mixed up");
+    REQUIRE(support_get(both, 7777) == 1 && support_get(pond, 7777) == 0 && support_get(both, 5000) == 1 && support_get(pond, 5000) == 0,
+            "the files are mixed up");
+    support_set(both, 300, 3, 100);
+    support_set(pond, 300, 4, 100);
+    REQUIRE(support_get(both, 300) == 3 && support_get(pond, 300) == 4, "the files are mixed up");
     millpond_close(both);
     millpond_close(pond);
     support_require_whole(path);
@@ -133,10 +111,10 @@ static int deleted_and_made_anew(void *arg) {
     REQUIRE(unlink(path) == 0, "unlink");
     struct millpond *fresh = support_create(path, 4 << 20);
     old_handle_works();
-    REQUIRE(get(fresh, 1) == 0 && get(fresh, 200) == 0, "the new file has entries of the old one");
+    REQUIRE(support_get(fresh, 1) == 0 && support_get(fresh, 200) == 0, "the new file has entries of the old one");
     name_is((struct expectation){MILLPOND_OK, 0});
     millpond_close(pond);
-    REQUIRE(get(fresh, 5000) == 1, "closing the old file took the new one along");
+    REQUIRE(support_get(fresh, 5000) == 1, "closing the old file took the new one along");
     millpond_close(fresh);
     support_require_whole(path);
     return 0;
@@ -151,7 +129,7 @@ static int renamed(void *arg) {
     name_is((struct expectation){MILLPOND_ERR_NO_FILE, 0});
     path = later;
     name_is((struct expectation){MILLPOND_OK, 1}); /* the same file under its new name */
-    REQUIRE(get(pond, 5000) == 1, "what was stored under the new name");
+    REQUIRE(support_get(pond, 5000) == 1, "what was stored under the new name");
     REQUIRE(link(later, support_path("second.pond")) == 0, "link");
     path = support_path("second.pond");
     name_is((struct expectation){MILLPOND_OK, 1}); /* a second name is the same file */
@@ -174,9 +152,9 @@ static int replaced_again_and_again(void *arg) {
             millpond_close(support_create(path, 1 << 20));
         }
         handles[i] = support_open(path, NULL);
-        for (uint64_t k = 1; k <= i; k++) set(handles[k], 1, i * 100 + k, 200);
+        for (uint64_t k = 1; k <= i; k++) support_set(handles[k], 1, i * 100 + k, 200);
         for (uint64_t k = 1; k <= i; k++)
-            REQUIRE(get(handles[k], 1) == i * 100 + k, "handle %llu of %llu sees another file", (unsigned long long)k,
+            REQUIRE(support_get(handles[k], 1) == i * 100 + k, "handle %llu of %llu sees another file", (unsigned long long)k,
                     (unsigned long long)i);
     }
     for (int i = 19; i >= 0; i--) millpond_close(handles[i]);
@@ -188,7 +166,7 @@ static int replaced_again_and_again(void *arg) {
 
 static int write_all_the_time(void *arg) {
     for (uint64_t i = 1;; i++) {
-        set(pond, i % 400, i, 32 + i % 3000);
+        support_set(pond, i % 400, i, 32 + i % 3000);
         __atomic_store_n((uint64_t *)arg, i, __ATOMIC_RELAXED);
     }
     return 0;
@@ -229,15 +207,15 @@ static int copied(void *arg) {
         struct millpond_stats stats;
         REQUIRE(millpond_stats(own, -1, &stats) == MILLPOND_OK && stats.items == 0 && stats.cold_starts == 1, "%llu items in a torn copy",
                 (unsigned long long)stats.items);
-        for (uint64_t i = 0; i < 400; i++) REQUIRE(get(own, i) == 0, "a torn copy serves something");
-        for (uint64_t i = 0; i < 100; i++) set(own, i, i + 1, 300);
-        for (uint64_t i = 0; i < 100; i++) REQUIRE(get(own, i) == i + 1, "the copy does not work");
+        for (uint64_t i = 0; i < 400; i++) REQUIRE(support_get(own, i) == 0, "a torn copy serves something");
+        for (uint64_t i = 0; i < 100; i++) support_set(own, i, i + 1, 300);
+        for (uint64_t i = 0; i < 100; i++) REQUIRE(support_get(own, i) == i + 1, "the copy does not work");
         millpond_close(own);
         REQUIRE(support_require_whole(copy).entries == 100, "entries of the copy");
         REQUIRE(unlink(copy) == 0, "unlink");
     }
     support_kill(writer);
-    for (uint64_t i = 0; i < 100; i++) REQUIRE(get(pond, i) != 0, "the original lost key %llu", (unsigned long long)i);
+    for (uint64_t i = 0; i < 100; i++) REQUIRE(support_get(pond, i) != 0, "the original lost key %llu", (unsigned long long)i);
     millpond_close(pond);
     support_require_whole(path);
     return 0;
@@ -254,9 +232,9 @@ static int copied_over(void *arg) {
     struct millpond *own = support_open(path, NULL);
     struct millpond_stats stats;
     REQUIRE(millpond_stats(own, -1, &stats) == MILLPOND_OK && stats.cold_starts == 1, "a copy is cold, also after a sync");
-    for (uint64_t i = 0; i < 100; i++) REQUIRE(get(own, i) == 0, "key %llu of a copy", (unsigned long long)i);
-    set(own, 300, 1, 100);
-    REQUIRE(get(pond, 300) == 0, "the original sees what the copy got");
+    for (uint64_t i = 0; i < 100; i++) REQUIRE(support_get(own, i) == 0, "key %llu of a copy", (unsigned long long)i);
+    support_set(own, 300, 1, 100);
+    REQUIRE(support_get(pond, 300) == 0, "the original sees what the copy got");
     millpond_close(own);
     millpond_close(pond);
     support_require_whole(path);
@@ -278,11 +256,11 @@ static int in_another_time(void *arg) {
     REQUIRE(now.tv_sec > outside.tv_sec + 80000, "the monotonic clock is not that of another namespace");
     struct millpond *own = support_open(path, NULL);
     uint64_t ttl = 0;
-    for (uint64_t i = 0; i < 100; i++) REQUIRE(get(own, i) == i + 1, "key %llu", (unsigned long long)i);
+    for (uint64_t i = 0; i < 100; i++) REQUIRE(support_get(own, i) == i + 1, "key %llu", (unsigned long long)i);
     REQUIRE(millpond_ttl(own, "hour", 4, &ttl) == MILLPOND_OK && ttl > 3500000 && ttl <= 3600000, "an hour is %llu ms there",
             (unsigned long long)ttl);
     REQUIRE(millpond_set(own, "theirs", 6, "v", 1, 3600000) == MILLPOND_OK, "set");
-    for (uint64_t i = 0; i < 1000; i++) set(own, 100 + i % 100, i + 1, 500);
+    for (uint64_t i = 0; i < 1000; i++) support_set(own, 100 + i % 100, i + 1, 500);
     millpond_close(own);
     return 0;
 }
@@ -308,7 +286,7 @@ static int time_namespaces(void *arg) {
     REQUIRE(millpond_ttl(pond, "theirs", 6, &ttl) == MILLPOND_OK && ttl > 3500000 && ttl <= 3600000, "an hour of theirs is %llu ms here",
             (unsigned long long)ttl);
     REQUIRE(millpond_ttl(pond, "hour", 4, &ttl) == MILLPOND_OK && ttl > 3500000, "the hour has %llu ms left", (unsigned long long)ttl);
-    for (uint64_t i = 0; i < 1000; i++) set(pond, 100 + i % 100, i + 1, 500); /* no lock is waited for by another clock */
+    for (uint64_t i = 0; i < 1000; i++) support_set(pond, 100 + i % 100, i + 1, 500); /* no lock is waited for by another clock */
     millpond_close(pond);
     support_require_whole(path);
     return 0;

@@ -266,42 +266,18 @@ static int whole_file_calls(void *arg) {
 
 /* ---- threads, forks, eviction: each value says whose it is ---- */
 
-static void store(uint64_t number, uint64_t sequence, size_t bytes) {
-    char key[SUPPORT_KEY_BYTES + 1];
-    unsigned char own[VALUE_MAX];
-    support_key(key, number);
-    support_value_write(own, bytes, number, sequence);
-    int result = millpond_set(pond, key, SUPPORT_KEY_BYTES, own, bytes, 0);
-    REQUIRE(result == MILLPOND_OK, "set of key %llu: %d", (unsigned long long)number, result);
-}
-
-/* The sequence of the value, 0 for a miss. */
-static uint64_t look(uint64_t number) {
-    char key[SUPPORT_KEY_BYTES + 1];
-    unsigned char own[VALUE_MAX];
-    size_t bytes = 0;
-    uint64_t sequence = 0;
-    support_key(key, number);
-    int result = millpond_get(pond, key, SUPPORT_KEY_BYTES, own, sizeof own, &bytes);
-    if (result == MILLPOND_MISS) return 0;
-    REQUIRE(result == MILLPOND_OK, "get of key %llu: %d", (unsigned long long)number, result);
-    const char *wrong = support_value_read(own, bytes, number, &sequence);
-    REQUIRE(!wrong, "key %llu: %s", (unsigned long long)number, wrong);
-    return sequence;
-}
-
 static void *work(void *arg) {
     uint64_t me = (uintptr_t)arg, last[50] = {0};
     struct support_random dice = {me};
     for (uint64_t turn = 1; turn <= 4000; turn++) {
         uint64_t own = support_below(&dice, 50);
-        store(me * 50 + own, last[own] = turn, 32 + support_below(&dice, VALUE_MAX - 32));
-        REQUIRE(look(me * 50 + own) == turn, "thread %llu does not find what it stored", (unsigned long long)me);
-        look(support_below(&dice, 200));
+        support_set(pond, me * 50 + own, last[own] = turn, 32 + support_below(&dice, VALUE_MAX - 32));
+        REQUIRE(support_get(pond, me * 50 + own) == turn, "thread %llu does not find what it stored", (unsigned long long)me);
+        support_get(pond, support_below(&dice, 200));
         if (turn % 10 == 0) REQUIRE(millpond_incr(pond, "all", 3, 1, NULL, NULL) == MILLPOND_OK, "incr");
     }
     for (uint64_t own = 0; own < 50; own++)
-        REQUIRE(look(me * 50 + own) == last[own], "a value of thread %llu was lost", (unsigned long long)me);
+        REQUIRE(support_get(pond, me * 50 + own) == last[own], "a value of thread %llu was lost", (unsigned long long)me);
     return NULL;
 }
 
@@ -321,8 +297,8 @@ static int threads(void *arg) {
 static int in_a_child(void *arg) {
     uint64_t me = *(uint64_t *)arg;
     for (uint64_t turn = 1; turn <= 200; turn++) {
-        store(1000 + me, turn, 32 + turn);
-        REQUIRE(look(1000 + me) == turn && look(1) == 1, "child %llu", (unsigned long long)me);
+        support_set(pond, 1000 + me, turn, 32 + turn);
+        REQUIRE(support_get(pond, 1000 + me) == turn && support_get(pond, 1) == 1, "child %llu", (unsigned long long)me);
         REQUIRE(millpond_incr(pond, "all", 3, 1, NULL, NULL) == MILLPOND_OK, "incr");
     }
     millpond_close(pond);
@@ -335,13 +311,13 @@ static int forks(void *arg) {
     struct millpond_incr create = {0, 0};
     pid_t children[2];
     int64_t sum = 0;
-    store(1, 1, 100);
+    support_set(pond, 1, 1, 100);
     REQUIRE(millpond_incr(pond, "all", 3, 0, &create, NULL) == MILLPOND_OK, "incr");
     for (uint64_t round = 0; round < 20; round += 2) {
         for (uint64_t i = 0; i < 2; i++) children[i] = support_fork(in_a_child, &(uint64_t){round + i});
         for (int i = 0; i < 2; i++) REQUIRE(support_wait(children[i], 30000) == 0, "a child failed");
     }
-    for (uint64_t i = 0; i < 20; i++) REQUIRE(look(1000 + i) == 200, "what child %llu stored last", (unsigned long long)i);
+    for (uint64_t i = 0; i < 20; i++) REQUIRE(support_get(pond, 1000 + i) == 200, "what child %llu stored last", (unsigned long long)i);
     REQUIRE(millpond_incr(pond, "all", 3, 0, NULL, &sum) == MILLPOND_OK && sum == 4000, "counted to %lld", (long long)sum);
     return end();
 }
@@ -353,10 +329,10 @@ static int eviction(void *arg) {
     uint64_t hits = 0;
     for (uint64_t turn = 1; turn <= 20000; turn++) {
         uint64_t number = support_below(&dice, 5000);
-        if (look(number))
+        if (support_get(pond, number))
             hits++;
         else
-            store(number, turn, support_log_size(&dice, 32, 2000));
+            support_set(pond, number, turn, support_log_size(&dice, 32, 2000));
     }
     struct millpond_stats stats;
     REQUIRE(millpond_stats(pond, -1, &stats) == MILLPOND_OK && stats.evictions > 1000 && hits > 100, "%llu evictions, %llu hits",
@@ -368,7 +344,7 @@ static int eviction(void *arg) {
 
 static int take_and_die(void *arg) {
     (void)arg;
-    for (uint64_t turn = 1;; turn++) store(turn % 100, turn, 32 + turn % 3000);
+    for (uint64_t turn = 1;; turn++) support_set(pond, turn % 100, turn, 32 + turn % 3000);
     return 0;
 }
 
@@ -380,8 +356,8 @@ static int killed_writers(void *arg) {
         pid_t child = support_fork(take_and_die, NULL);
         support_sleep_us(500 + (unsigned)(turn * 37 % 1000));
         support_kill(child);
-        store(200, turn, 100);
-        REQUIRE(look(200) == turn, "the parent cannot go on");
+        support_set(pond, 200, turn, 100);
+        REQUIRE(support_get(pond, 200) == turn, "the parent cannot go on");
     }
     return end();
 }
