@@ -31,7 +31,9 @@
  *
  * 48 bits, and a step that is not 1: the word of a group that is invalidated a million times a second comes back to a generation that an
  * entry carries after nine years (32 bits: after an hour); and neighbouring generations differ in many bits, so that a flipped bit does not
- * bring the last one back. A word that is 0, in a new file or by damage, begins with a generation drawn from the clock.
+ * bring the last one back. A word that is 0, in a new file or by damage, begins with a generation drawn from the clock, for whoever comes
+ * first, an invalidation too: counted from 0 it would come to the same generations in one file after the other, and a ticket from a larger
+ * file would be good in a smaller one, whose words begin anew, though there was an invalidation between.
  *
  * Two names of one word are invalidated together: entries are lost that need not be. With n words and g groups in use the chance is
  * 1 - (1 - 1/n)^(g - 1) for a group to share its word: of 1000 groups in a file of 64 MiB (16384 words) 6 in 100, in one of 256 MiB or
@@ -80,6 +82,7 @@ uint64_t pond_group_stamp(struct pond_map *map, uint64_t group) {
  * generation(). */
 void pond_group_invalidate(struct pond_map *map, uint32_t number) {
     POND_CRASHPOINT("group.adding");
+    generation(map, number);
     pond_fence_full();
     pond_add_64(pond_group_word(map, number), STEP);
     POND_CRASHPOINT("group.added");

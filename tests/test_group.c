@@ -518,6 +518,19 @@ Test(group, a_resize_keeps_groups) {
     }
 }
 
+/* The words of a smaller file begin anew, but not where those of the larger one did. */
+Test(group, a_lease_of_a_larger_file_is_late_behind_an_invalidation_in_the_smaller_one) {
+    struct millpond_fetch o = {.group = "red", .group_bytes = 3};
+    struct millpond_lease lease;
+    char errmsg[MILLPOND_ERRMSG_BYTES];
+    cr_assert_eq(invalidate("red"), MILLPOND_OK); /* before anything was stored in it */
+    cr_assert_eq(millpond_lease_acquire(pond, "loading", 7, &o, NULL, 0, NULL, &lease), MILLPOND_MISS);
+    cr_assert_eq(millpond_resize(pond, POND_BYTES / 4, errmsg), MILLPOND_OK, "%s", errmsg);
+    cr_assert_eq(invalidate("red"), MILLPOND_OK);
+    cr_assert_eq(millpond_lease_fill(pond, &lease, "loading", 7, "late", 4, NULL), MILLPOND_CHANGED);
+    cr_assert_eq(get("loading"), MILLPOND_MISS);
+}
+
 Test(group, a_sync_and_a_new_opening_keep_groups) {
     cr_assert(set_in("red", "1", "red") == MILLPOND_OK && set_in("blue", "2", "blue") == MILLPOND_OK);
     cr_assert_eq(millpond_sync(pond), MILLPOND_OK);
