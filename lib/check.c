@@ -6,13 +6,14 @@
  *   K2 slots: each names the beginning of a live entry whose key belongs to this bucket, with this tag, and which is intact; a root's
  *   chunks
  *      are there, intact and sum up; no key is named twice, no entry by two slots
- *   K3 counts: items, bytes, every bucket's spill; queues and free list against the segments' states
+ *   K3 counts: items, bytes, every bucket's spill; queues and free list against the segments' states; what eviction has learnt, its range
  * Mending removes slots that name nothing whole, and makes again what is derived. What cannot be stepped over is emptied with its
  * segment. */
 
 #include "check.h"
 
 #include "entry.h"
+#include "evict.h"
 #include "index.h"
 #include "redo.h"
 #include "root.h"
@@ -244,6 +245,12 @@ static void check_lists(struct checker *c) {
     check_list(c, shard->free_head, shard->free_count, POND_SEGMENT_FREE, 0, "free");
 }
 
+static void check_share(struct checker *c) {
+    if (pond_evict_share_sound(c->ref)) return;
+    if (mending(c)) pond_store_32(&c->ref->shard->small_share, 0);
+    damage(c, mending(c), "the share of its small queue is out of range");
+}
+
 int pond_check_shard(const struct pond_ref *ref, unsigned flags, void (*report)(void *arg, const char *sentence), void *arg,
                      struct millpond_check *sums) {
     struct checker c = {.ref = ref, .flags = flags, .report = report, .arg = arg, .sums = sums};
@@ -258,6 +265,7 @@ int pond_check_shard(const struct pond_ref *ref, unsigned flags, void (*report)(
         for (uint32_t b = 0; b < ref->g->bucket_count; b++) check_bucket(&c, b);
         check_counts(&c);
         check_lists(&c);
+        check_share(&c);
         sums->entries += c.items;
         sums->bytes += c.bytes;
         if (mending(&c) && sums->damages > before) pond_segment_rebuild(ref);

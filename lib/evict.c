@@ -1,21 +1,63 @@
 /* SPDX-License-Identifier: MIT */
-/* S3-FIFO over segments: new keys go to the small queue, a tenth of the segments; what is read twice there, or comes back soon after it
- * left, goes to the main queue. Both are first in, first out, by segments; recycle.c walks the victims.
+/* S3-FIFO over segments: new keys go to the small queue, at first a tenth of the segments; what is read twice there, or comes back soon
+ * after it left, goes to the main queue. Both are first in, first out, by segments; recycle.c walks the victims.
  *
  * Holes keep dead space low. Where it is not (after many deletes, expirations, or recoveries, which forget holes) the emptiest segment
  * is packed and nothing leaves.
  *
- * Ghosts: 16-bit fingerprints of keys that left, in buckets of 16, newest first. As many positions of each bucket count as the shard
- * holds entries for each bucket, so that the memory of what left is as long as the cache is large, whatever the size of the entries. */
+ * Ghosts: 16-bit fingerprints of keys that left, in buckets of 16: from the small queue in 15 places, newest first, from the main queue in
+ * the last one, alone. As many of the 15 count as the shard holds entries for each bucket, so that the memory of what left is as long as
+ * the cache is large, whatever the size of the entries.
+ *
+ * How large the small queue should be is learnt: a tenth is right for most, more where keys come back soon and then never again.
+ *   N1 a new key is set. In the newest place of its ghost bucket: it left the small queue not long ago, and would still be here if that
+ *      queue had been a little larger. The share grows by a step
+ *   N2 in the place of the main queue: the same of that one. The share shrinks by a step
+ *   N3 a step is an eighth of an entry, as a part of the shard; the share stays between a fiftieth and two fifths
+ *   N4 the next victim comes from the small queue if that holds its share
+ * Both memories are one place of 16, that is a sixteenth of what the shard holds: only what a slightly larger queue would have kept may
+ * vote. With longer memories, or larger steps, the share follows noise (bench/README.md). Where entries are so large that few places
+ * count, the newest of them remembers too long, and nothing is learnt.
+ * The share is one word in the shard's header, changed under its mutex by one store: a hint, right whatever a death left. 0, as in a file
+ * that never learnt, stands for a tenth; what is out of range is taken for the nearer bound. A clear keeps it, a resize begins anew: what
+ * is best depends on the size. */
 
 #include "evict.h"
 
+#include "crashpoint.h"
 #include "hash.h"
 #include "segment.h"
 
 #include <string.h>
 
-#define SMALL_PERCENT 10u
+/* Parts of a shard are fractions of 2^32. */
+#define PART(percent) ((uint32_t)((UINT64_C(1) << 32) * (percent) / 100 + 1))
+#define SHARE_FIRST   PART(10)
+#define SHARE_LEAST   PART(2)
+#define SHARE_MOST    PART(40)
+#define LEARNING_WAYS 8u /* a ghost bucket of which fewer places count teaches nothing */
+
+uint32_t pond_evict_share(const struct pond_ref *ref) {
+    uint32_t share = pond_load_32(&ref->shard->small_share);
+    return share == 0 ? SHARE_FIRST : share < SHARE_LEAST ? SHARE_LEAST : share > SHARE_MOST ? SHARE_MOST : share;
+}
+
+int pond_evict_share_sound(const struct pond_ref *ref) {
+    uint32_t share = pond_load_32(&ref->shard->small_share);
+    return share == 0 || share == pond_evict_share(ref);
+}
+
+/* N1 to N3. Not more than an eighth of a segment, if entries are larger than that. */
+static void learn(const struct pond_ref *ref, int small_was_too_small) {
+    uint64_t items = ref->shard->items, segments = ref->g->segment_count;
+    uint32_t share = pond_evict_share(ref), step = (uint32_t)((UINT64_C(1) << 29) / (items > segments ? items : segments));
+    if (small_was_too_small)
+        share = share < SHARE_MOST - step ? share + step : SHARE_MOST;
+    else
+        share = share > SHARE_LEAST + step ? share - step : SHARE_LEAST;
+    pond_store_32(&ref->shard->small_share, share);
+    POND_CRASHPOINT("evict.learnt");
+}
 
 static uint32_t oldest(const struct pond_ref *ref, uint32_t queue) {
     uint32_t link = ref->shard->queue_head[queue];
@@ -79,7 +121,7 @@ uint32_t pond_evict_victim(const struct pond_ref *ref, uint64_t now_ms, int *pac
     *pack = 0;
     uint32_t victim = over_or_emptiest(ref, now_ms, pack);
     if (victim != POND_NO_SEGMENT) return victim;
-    uint32_t share = ref->g->segment_count * SMALL_PERCENT / 100;
+    uint32_t share = (uint32_t)((uint64_t)ref->g->segment_count * pond_evict_share(ref) >> 32); /* N4 */
     uint32_t first = ref->shard->queue_count[POND_SMALL] >= (share > 1 ? share : 1) ? POND_SMALL : POND_MAIN;
     victim = oldest(ref, first);
     if (victim == POND_NO_SEGMENT) victim = oldest(ref, first == POND_SMALL ? POND_MAIN : POND_SMALL);
@@ -99,9 +141,13 @@ static unsigned ways(const struct pond_ref *ref) {
     return n < POND_GHOST_WAYS ? (unsigned)n : POND_GHOST_WAYS;
 }
 
-void pond_ghost_add(const struct pond_ref *ref, uint64_t hash) {
+void pond_ghost_add(const struct pond_ref *ref, uint64_t hash, uint32_t queue) {
     uint16_t print;
     struct pond_ghost_bucket *bucket = ghost_bucket(ref, hash, &print);
+    if (queue == POND_MAIN) {
+        bucket->main_print = print;
+        return;
+    }
     memmove(&bucket->print[1], &bucket->print[0], sizeof bucket->print - sizeof bucket->print[0]);
     bucket->print[0] = print;
 }
@@ -115,11 +161,17 @@ int pond_ghost_take(const struct pond_ref *ref, uint64_t hash) {
     uint16_t print;
     if (!pond_ghost_any(ref)) return 0;
     struct pond_ghost_bucket *bucket = ghost_bucket(ref, hash, &print);
-    for (unsigned i = 0, n = ways(ref); i < n; i++) {
+    unsigned n = ways(ref);
+    for (unsigned i = 0; i < n; i++) {
         if (bucket->print[i] != print) continue;
         memmove(&bucket->print[i], &bucket->print[i + 1], (POND_GHOST_WAYS - 1 - i) * sizeof print);
         bucket->print[POND_GHOST_WAYS - 1] = 0;
+        if (i == 0 && n >= LEARNING_WAYS) learn(ref, 1);
         return 1;
+    }
+    if (bucket->main_print == print) {
+        bucket->main_print = 0;
+        if (n >= LEARNING_WAYS) learn(ref, 0);
     }
     return 0;
 }

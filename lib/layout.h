@@ -44,7 +44,7 @@
  *                             the dead mark, the expiry (touch)
  *                             and a counter's 8 bytes change, by
  *                             single aligned stores
- *   ghosts                    holder of shard.mutex              the same */
+ *   ghosts, small_share       holder of shard.mutex              the same; hints */
 
 #include <assert.h>
 #include <pthread.h>
@@ -332,11 +332,12 @@ struct pond_root {
 #define POND_COST_BITS     4
 #define POND_COST_NEGATIVE 15u
 
-/* ---- ghosts: fingerprints of keys that left not long ago, newest first in each bucket ---- */
+/* ---- ghosts: fingerprints of keys that left not long ago, of the small queue newest first in each bucket ---- */
 
-#define POND_GHOST_WAYS 16u
+#define POND_GHOST_WAYS 15u
 struct pond_ghost_bucket {
-    uint16_t print[POND_GHOST_WAYS];
+    uint16_t print[POND_GHOST_WAYS]; /* left the small queue */
+    uint16_t main_print;             /* left the main queue last */
 };
 static_assert(sizeof(struct pond_ghost_bucket) == 32, "ghost bucket");
 
@@ -432,6 +433,9 @@ struct pond_shard {
     uint64_t flight_token;                                                               /* last given */
     uint32_t moves; /* entries moved between buckets; the last ones' new buckets stand in move_log */
     uint32_t move_log[POND_MOVE_LOG];
+    /* Part of the segments, of 2^32, that the small queue is to have: learnt (evict.c). 0: a tenth, as in files of version 3 from before
+     * this word was there; programs from then leave it alone. */
+    uint32_t small_share;
 
     _Alignas(64) uint32_t hole_head[POND_QUEUES][POND_HOLE_CLASSES]; /* where; may be forgotten */
 

@@ -163,7 +163,7 @@ static void leave(const struct walker *w, const struct item *item, const struct 
         pond_life_count(counters, life);
     } else {
         pond_bump_64(&counters->evictions, 1);
-        if (w->queue == POND_SMALL) pond_ghost_add(w->ref, item->hash);
+        pond_ghost_add(w->ref, item->hash, w->queue);
     }
     POND_CRASHPOINT("recycle.leaving");
     pond_retire_remove(w->ref, spot);

@@ -190,6 +190,14 @@ static void evict_mixed(struct ledger *ledger, struct millpond *pond) {
     SET_UNTIL(evictions, 30, 300);
 }
 
+/* Those that left last, just behind the oldest that is still there: eviction learns from them. */
+static void evict_and_come_back(struct ledger *ledger, struct millpond *pond) {
+    uint32_t first = 0;
+    SET_UNTIL(evictions, 30, 300);
+    while (first < ledger->count && ledger_look(ledger, pond, first, false) != SEEN_NOW) first++;
+    for (uint32_t i = 1; i <= 8 && i <= first; i++) ledger_set(ledger, pond, first - i, 300, 0);
+}
+
 static void relink(struct ledger *ledger, struct millpond *pond) { SET_UNTIL(relinks, 2, 300); }
 
 static void evict_large(struct ledger *ledger, struct millpond *pond) {
@@ -468,6 +476,8 @@ const struct scenario scenarios[] = {
     {"delete and touch in chunks", .segment_bytes = 4096, .prepare = large_ones, .act = delete_large},
     {"displace", .size_bytes = 128 << 10, .entry_bytes = 900, .prepare = full_index, .act = displace},
     {"evict what is cold", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_cold, .act = evict_small},
+    {"evict who comes back", .size_bytes = 128 << 10, .segment_bytes = 2048, .entry_bytes = 310, .prepare = full_and_cold,
+     .act = evict_and_come_back},
     {"evict and promote", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_mixed, .act = evict_mixed},
     {"relink what is hot", .size_bytes = 128 << 10, .segment_bytes = 2048, .prepare = full_and_hot, .act = relink},
     {"evict in chunks", .segment_bytes = 4096, .prepare = full_of_large_ones, .act = evict_large},

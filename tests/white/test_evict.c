@@ -37,6 +37,7 @@ static uint32_t victim(uint64_t now_ms, int *pack) {
     return v;
 }
 
+/* Segments that the small queue is to have, as long as nothing was learnt. */
 static uint32_t share(void) { return ref.g->segment_count / 10; }
 
 /* ---- victims ---- */
@@ -171,11 +172,11 @@ static void populate(uint64_t items) {
 Test(evict, who_has_left_is_remembered_once) {
     populate(UINT64_C(1) << 30);
     cr_assert(!pond_ghost_take(&ref, hash_of(1)));
-    pond_ghost_add(&ref, hash_of(1));
+    pond_ghost_add(&ref, hash_of(1), POND_SMALL);
     cr_assert(pond_ghost_take(&ref, hash_of(1)));
     cr_assert(!pond_ghost_take(&ref, hash_of(1)), "asked once, forgotten");
-    pond_ghost_add(&ref, hash_of(2));
-    pond_ghost_add(&ref, hash_of(2));
+    pond_ghost_add(&ref, hash_of(2), POND_SMALL);
+    pond_ghost_add(&ref, hash_of(2), POND_SMALL);
     cr_assert(pond_ghost_take(&ref, hash_of(2)) && pond_ghost_take(&ref, hash_of(2)) && !pond_ghost_take(&ref, hash_of(2)));
 }
 
@@ -183,7 +184,7 @@ Test(evict, as_many_are_remembered_as_live_here) {
     /* With the shard as full as it can be, a key that left is known until about as many others have. */
     uint64_t items = (uint64_t)ref.g->ghost_count * (POND_GHOST_WAYS - 1), known = 0, old = 0, n = 0;
     populate(items);
-    for (uint64_t i = 0; i < items * 4; i++) pond_ghost_add(&ref, hash_of(i));
+    for (uint64_t i = 0; i < items * 4; i++) pond_ghost_add(&ref, hash_of(i), POND_SMALL);
     for (uint64_t i = items * 4 - items / 2; i < items * 4; i += 7, n++) known += (uint64_t)pond_ghost_take(&ref, hash_of(i));
     cr_assert_gt(known * 100, n * 90, "%llu of %llu of the newer half", (unsigned long long)known, (unsigned long long)n);
     n = 0;
@@ -194,7 +195,7 @@ Test(evict, as_many_are_remembered_as_live_here) {
 Test(evict, the_memory_of_a_shard_with_few_large_entries_is_short) {
     populate((uint64_t)ref.g->ghost_count * 2); /* three ways */
     uint64_t known = 0, n = 0, count = (uint64_t)ref.g->ghost_count * 10;
-    for (uint64_t i = 0; i < count; i++) pond_ghost_add(&ref, hash_of(i));
+    for (uint64_t i = 0; i < count; i++) pond_ghost_add(&ref, hash_of(i), POND_SMALL);
     for (uint64_t i = count - ref.g->ghost_count; i < count; i += 3, n++) known += (uint64_t)pond_ghost_take(&ref, hash_of(i));
     cr_assert_gt(known * 100, n * 70);
     known = n = 0;
@@ -206,15 +207,15 @@ Test(evict, the_memory_of_a_shard_with_few_large_entries_is_short) {
 Test(evict, strangers_are_taken_for_ghosts_once_in_two_thousand) {
     uint64_t items = (uint64_t)ref.g->ghost_count * POND_GHOST_WAYS, wrong = 0, asked = 200000;
     populate(items);
-    for (uint64_t i = 0; i < items * 2; i++) pond_ghost_add(&ref, hash_of(i));
+    for (uint64_t i = 0; i < items * 2; i++) pond_ghost_add(&ref, hash_of(i), POND_SMALL);
     for (uint64_t i = 0; i < asked; i++) wrong += (uint64_t)pond_ghost_take(&ref, hash_of(UINT64_C(1) << 40 | i));
-    /* 16 fingerprints of 15 bits. */
+    /* 15 fingerprints of 15 bits. */
     cr_assert_lt(wrong, asked / 1000, "%llu of %llu", (unsigned long long)wrong, (unsigned long long)asked);
 }
 
 Test(evict, nobody_is_remembered_before_anybody_has_left) {
     ref.shard->items = 1000;
-    pond_ghost_add(&ref, hash_of(1));
+    pond_ghost_add(&ref, hash_of(1), POND_SMALL);
     cr_assert(!pond_ghost_take(&ref, hash_of(1)), "spares a cache miss while a file fills up");
 }
 
@@ -226,6 +227,119 @@ Test(evict, garbage_among_the_ghosts_does_no_harm) {
     for (uint64_t i = 0; i < 100000; i++) {
         populate(counts[i % 4]);
         pond_ghost_take(&ref, hash_of(i));
-        pond_ghost_add(&ref, hash_of(i));
+        pond_ghost_add(&ref, hash_of(i), i & 1);
+    }
+}
+
+/* ---- what is learnt from them ---- */
+
+/* As if the shard were full: all places of a ghost bucket count. */
+static void full(void) { populate((uint64_t)ref.g->ghost_count * POND_GHOST_WAYS); }
+
+static double percent(void) { return 100.0 * pond_evict_share(&ref) / 4294967296.0; }
+
+/* A key leaves a queue and comes back, before any other. */
+static void leaves_and_comes_back(uint64_t i, uint32_t queue) {
+    pond_ghost_add(&ref, hash_of(i), queue);
+    cr_assert_eq(pond_ghost_take(&ref, hash_of(i)), queue == POND_SMALL, "to the main queue goes only who left the small one");
+}
+
+Test(evict, the_small_queue_begins_with_a_tenth) {
+    cr_assert_eq(ref.shard->small_share, 0);
+    cr_assert_float_eq(percent(), 10, 1e-6);
+    cr_assert(pond_evict_share_sound(&ref));
+}
+
+Test(evict, its_share_follows_who_comes_back_by_an_eighth_of_an_entry) {
+    full();
+    double step = 12.5 / (double)ref.shard->items;
+    for (uint64_t i = 1; i <= 100; i++) {
+        leaves_and_comes_back(i, POND_SMALL);
+        cr_assert_float_eq(percent(), 10 + step * (double)i, 1e-4, "%.6f", percent());
+    }
+    for (uint64_t i = 1; i <= 150; i++) leaves_and_comes_back(i, POND_MAIN);
+    cr_assert_float_eq(percent(), 10 - step * 50, 1e-4, "%.6f", percent());
+    cr_assert(pond_evict_share_sound(&ref));
+}
+
+Test(evict, its_share_stays_between_a_fiftieth_and_two_fifths) {
+    full();
+    for (uint64_t i = 0; i < ref.shard->items * 6; i++) leaves_and_comes_back(i, POND_SMALL);
+    cr_assert_float_eq(percent(), 40, 1e-6, "%.6f", percent());
+    cr_assert(pond_evict_share_sound(&ref));
+    for (uint64_t i = 0; i < ref.shard->items * 6; i++) leaves_and_comes_back(i, POND_MAIN);
+    cr_assert_float_eq(percent(), 2, 1e-6, "%.6f", percent());
+    cr_assert(pond_evict_share_sound(&ref));
+}
+
+Test(evict, nobody_is_asked_twice) {
+    full();
+    leaves_and_comes_back(1, POND_SMALL);
+    leaves_and_comes_back(2, POND_MAIN);
+    uint32_t learnt = ref.shard->small_share;
+    cr_assert(!pond_ghost_take(&ref, hash_of(1)) && !pond_ghost_take(&ref, hash_of(2)));
+    cr_assert_eq(ref.shard->small_share, learnt);
+}
+
+Test(evict, who_left_before_others_of_its_bucket_teaches_nothing) {
+    full();
+    uint64_t n = (uint64_t)ref.g->ghost_count * 8, back = 0;
+    for (uint64_t i = 0; i < n; i++) pond_ghost_add(&ref, hash_of(i), POND_SMALL);
+    double step = 12.5 / (double)ref.shard->items;
+    for (uint64_t i = 0; i < n / 4; i++) back += (uint64_t)pond_ghost_take(&ref, hash_of(i));
+    cr_assert_gt(back * 100, n / 4 * 90, "known they are");
+    cr_assert_lt(percent(), 10 + step * (double)back / 20, "%.4f after %llu came back late", percent(), (unsigned long long)back);
+    for (uint64_t i = 0; i < n; i++) pond_ghost_add(&ref, hash_of(i), POND_MAIN);
+    for (uint64_t i = 0; i < n / 4; i++) pond_ghost_take(&ref, hash_of(i));
+    cr_assert_gt(percent(), 10 - step * (double)n / 4 / 20, "%.4f", percent());
+}
+
+Test(evict, the_main_queues_ghost_costs_the_small_queues_nothing) {
+    full();
+    for (uint64_t i = 0; i < POND_GHOST_WAYS; i++) ref.ghosts[0].print[i] = (uint16_t)(2 * i + 3);
+    struct pond_ghost_bucket before = ref.ghosts[0];
+    for (uint64_t i = 0; i < ref.shard->items; i++) pond_ghost_add(&ref, hash_of(i), POND_MAIN);
+    cr_assert_arr_eq(ref.ghosts[0].print, before.print, sizeof before.print);
+    cr_assert_neq(ref.ghosts[0].main_print, 0);
+}
+
+Test(evict, few_large_entries_teach_nothing) {
+    populate((uint64_t)ref.g->ghost_count * 2);
+    for (uint64_t i = 0; i < 1000; i++) leaves_and_comes_back(i, i & 1 ? POND_MAIN : POND_SMALL);
+    cr_assert_eq(ref.shard->small_share, 0);
+}
+
+Test(evict, victims_follow_the_share) {
+    full();
+    uint32_t small = sealed(POND_SMALL, 0), first = sealed(POND_MAIN, 0);
+    seal_many(POND_MAIN, 5);
+    seal_many(POND_SMALL, share() - 1);
+    cr_assert_eq(victim(1, NULL), small);
+    for (uint64_t i = 0; i < ref.shard->items / 4; i++) leaves_and_comes_back(i, POND_SMALL);
+    cr_assert_eq(victim(1, NULL), first, "%.2f %% are %u segments", percent(), (unsigned)(ref.g->segment_count * percent() / 100));
+    for (uint64_t i = 0; i < ref.shard->items / 2; i++) leaves_and_comes_back(i, POND_MAIN);
+    cr_assert_eq(victim(1, NULL), small);
+}
+
+Test(evict, a_share_that_cannot_have_been_learnt_is_taken_for_the_nearer_bound) {
+    static const uint32_t wrong[] = {1, 1u << 20, UINT32_MAX / 2, UINT32_MAX};
+    full();
+    for (unsigned i = 0; i < 4; i++) {
+        ref.shard->small_share = wrong[i];
+        cr_assert(!pond_evict_share_sound(&ref));
+        cr_assert_float_eq(percent(), i < 2 ? 2 : 40, 1e-6, "%.6f", percent());
+        leaves_and_comes_back(i, i < 2 ? POND_SMALL : POND_MAIN);
+        cr_assert(pond_evict_share_sound(&ref), "and mended by the next that is learnt");
+    }
+}
+
+Test(evict, garbage_as_counts_teaches_by_bounded_steps) {
+    static const uint64_t counts[] = {UINT64_MAX, UINT64_MAX / 2, UINT64_C(1) << 33};
+    for (unsigned i = 0; i < 3; i++) {
+        populate(counts[i]);
+        double before = percent();
+        leaves_and_comes_back(i, POND_SMALL);
+        cr_assert_float_eq(percent(), before, 12.5 / ref.g->segment_count);
+        cr_assert(pond_evict_share_sound(&ref));
     }
 }
