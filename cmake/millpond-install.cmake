@@ -6,8 +6,8 @@ install(TARGETS millpond EXPORT millpond-shared
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS millpond_static EXPORT millpond-static
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES ${PROJECT_SOURCE_DIR}/include/millpond.h ${PROJECT_SOURCE_DIR}/include/millpond_store.h
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES ${PROJECT_SOURCE_DIR}/include/millpond.h ${PROJECT_SOURCE_DIR}/include/millpond_fetch.h
+  ${PROJECT_SOURCE_DIR}/include/millpond_store.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 
 set(millpond_config_folder ${CMAKE_INSTALL_LIBDIR}/cmake/millpond)
 install(EXPORT millpond-shared NAMESPACE millpond:: DESTINATION ${millpond_config_folder})

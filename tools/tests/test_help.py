@@ -168,7 +168,7 @@ class ManPages(unittest.TestCase):
             self.assertIn(f'"millpond {version}"', read(TOOLS, name).splitlines()[0])
 
     def test_the_library_page_names_every_function_of_the_header(self):
-        headers = read(SOURCE, "include", "millpond.h") + read(SOURCE, "include", "millpond_store.h")
+        headers = "".join(read(SOURCE, "include", part) for part in ("millpond.h", "millpond_fetch.h", "millpond_store.h"))
         functions = set(re.findall(r"^MILLPOND_API .*?(millpond_\w+)\(", headers, re.M))
         page = set(re.findall(r"\*(millpond_\w+)\*\(", read(TOOLS, "millpond.3.scd")))
         self.assertEqual(functions, page)

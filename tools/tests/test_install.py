@@ -132,7 +132,7 @@ class Installed(PondCase):
                      "millpond-config-version.cmake", "millpond", "millpond.1", "millpond.3"):
             self.assertIn(name, names)
         self.assertEqual(sorted(name for name in names if name.endswith(".h") and not re.match("millpond_store_(sqlite|redis)", name)),
-                         ["millpond.h", "millpond_store.h", "millpond_store_dir.h", "millpond_stores.h"])
+                         ["millpond.h", "millpond_fetch.h", "millpond_store.h", "millpond_store_dir.h", "millpond_stores.h"])
         self.assertEqual([name for name in names if "crashpoint" in name], [])
 
     def test_find_package(self):
@@ -182,7 +182,7 @@ class Installed(PondCase):
         symbols = [line.split()[-1] for line in out.splitlines()]
         functions = sorted(name.partition("@@")[0] for name in symbols if name != "MILLPOND_0")
         self.assertTrue(all(name.endswith("@@MILLPOND_0") for name in symbols if name != "MILLPOND_0"), symbols)
-        self.assertEqual(functions, self.declared("millpond.h", "millpond_store.h"))
+        self.assertEqual(functions, self.declared("millpond.h", "millpond_fetch.h", "millpond_store.h"))
 
     def test_a_store_is_a_library_that_needs_nothing_of_the_other_ones(self):
         for name in self.stores():
