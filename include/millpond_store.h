@@ -76,12 +76,12 @@ struct millpond_store {
  *   MILLPOND_STALE when the store fails or takes too long, else the store's error is passed on, as it is.
  * - A call waits for the store until its deadline, never longer; who waits for the load of another caller, until fetch.wait_ms.
  * - After failures_max calls in a row that ended with MILLPOND_ERR_STORE_DOWN or _TIMEOUT the store is left alone: calls return
- *   MILLPOND_ERR_STORE_RESTS at once (or the stale value). When rest_ms have passed one call tries it; the others go on
- *   resting until that one has come back well. This state is shared by the process that bound the store and all its children: 64 workers of
- * a pre-fork server together try a dead store once in a while. Processes that bind a store by themselves have a state of their own.
+ *   MILLPOND_ERR_STORE_RESTS at once (or the stale value). When rest_ms have passed one call tries it; the others go on resting until
+ *   that one has come back well. This state is shared by the process that bound the store and all its children: 64 workers of a pre-fork
+ *   server together try a dead store once in a while. Processes that bind a store by themselves have a state of their own.
  * - A store or erase that failed leaves the pond as it was. Its effect may be there nevertheless (an answer was lost); the pond then has
- *   the old value until its time to live ends, or the call is repeated. The same holds when a process is killed between the two: so give a
- * time to live.
+ *   the old value until its time to live ends, or the call is repeated. The same holds when a process is killed between the two: so give
+ *   a time to live.
  *
  * Two who write the same key at the same time leave in the pond what the store has, or nothing; a load that was under way when a key was
  * written is not stored. What others change in the store behind the pond's back is not seen before the time to live ends. */
@@ -121,9 +121,9 @@ MILLPOND_API int millpond_read_through_alloc(struct millpond *pond, const void *
 
 /* Stores a value in the store, then in the pond. Who misses the key meanwhile waits for it, and is told the store's error if it fails.
  * Returns MILLPOND_OK: the store has it, and the pond has it or (somebody wrote the key at the same time; it is too large; an agent
- * keeps the pond coherent with a server, see millpond_agent_look) nothing; the
- * store's error, or ERR_STORE_RESTS, ERR_NO_STORE, ERR_ARGUMENT, ERR_READ_ONLY: nothing was stored, see above; ERR_BUSY, ERR_REENTERED,
- * ERR_NAMESPACE: the store has it, and the pond may still have the old value. Since 0.1. */
+ * keeps the pond coherent with a server, see millpond_agent_look) nothing; the store's error, or ERR_STORE_RESTS, ERR_NO_STORE,
+ * ERR_ARGUMENT, ERR_READ_ONLY: nothing was stored, see above; ERR_BUSY, ERR_REENTERED, ERR_NAMESPACE: the store has it, and the pond
+ * may still have the old value. Since 0.1. */
 MILLPOND_API int millpond_write_through(struct millpond *pond, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
                                         struct millpond_through *through);
 

@@ -22,8 +22,9 @@
  *     the source before is seen by L2. If not, L3 finds another generation; and if I2 comes between L3 and A3, the entry is stamped with
  *     the ticket, and dead when it is published. ORDER group-generation
  *   - a cas or replace whose old entry is of the group that it stores in: A1 before A2, so if I2 came before A2, the old one is dead, and
- * if behind, the new one is A set in a group that overlaps the invalidation has been before or behind it, as it happens. A conditional set
- * and a transaction that overlap it may find alive what is dead when they end: they were before it.
+ *     if behind, the new one is
+ * A set in a group that overlaps the invalidation has been before or behind it, as it happens. A conditional set and a transaction that
+ * overlap it may find alive what is dead when they end: they were before it.
  *
  * Why a mutex for one addition: a sync marks the file whole, and a resize copies what lives, under all mutexes. Without one an
  * invalidation could fall between the flushed table and the mark, and entries would come back with the next boot; or be made to a file that

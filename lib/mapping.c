@@ -6,8 +6,7 @@
  *            closed)
  *            O3 read the identity, check all of it, map
  *            O4 nobody else uses it (byte 1 can be locked alone): the mutexes are looked at, and made anew where they are not free; all
- *            of them,
- *               before anyone uses them, in a file of another boot, a copy of a file, or one whose PID namespace is gone
+ *               of them, before anyone uses them, in a file of another boot, a copy of a file, or one whose PID namespace is gone
  *            O5 a shared lock on byte 1 says: somebody uses this file. It goes when the last process is gone
  *            O6 unlock byte 0
  * Anonymous: C1 makes memory that has no name (memfd), C3 is left out; it is sealed at its size and opened by its descriptor, O1 to
