@@ -3,8 +3,8 @@
  *
  * Segment by segment, in the order of the queues: the small queues of all shards first, then the main ones, each from its oldest segment to
  * its newest and then the open ones. So what has been proved hot is the newest in the new file, and when that is smaller, it is what stays.
- * Entries keep queue, hit counter, expiry and version. An entry that is not intact is left behind: its copy would get a checksum that
- * holds.
+ * Entries keep queue, hit counter, expiry and version, and the hash of their key: the new file has the old one's seed. An entry that is not
+ * intact is left behind: its copy would get a checksum that holds.
  *
  * Groups: generations go along where the new file has as many words for them or more, else all begin anew. Whoever invalidates holds a
  * mutex, so none does meanwhile.
@@ -49,7 +49,7 @@ struct entry {
     const unsigned char *at;
     struct pond_decoded d;
     const void *value;
-    uint64_t value_bytes;
+    uint64_t value_bytes, hash;
     uint32_t queue;
     unsigned hits;
 };
@@ -57,7 +57,7 @@ struct entry {
 /* ---- out of the old file ---- */
 
 /* The chunks of a value, one behind the other. 1; 0: not whole; -1: no memory. */
-static int gather(struct copying *c, const struct pond_ref *ref, struct entry *e, uint64_t hash) {
+static int gather(struct copying *c, const struct pond_ref *ref, struct entry *e) {
     uint64_t bytes = pond_root_bytes(e->at, &e->d), done = 0;
     if (bytes > ref->g->max_item_bytes) return 0;
     if (bytes > c->room) {
@@ -69,7 +69,7 @@ static int gather(struct copying *c, const struct pond_ref *ref, struct entry *e
     for (uint32_t i = 0, n = pond_root_count(e->at, &e->d); i < n; i++) {
         struct pond_decoded d;
         uint32_t where = pond_root_chunk(e->at, &e->d, i);
-        if (!pond_chunk_at(ref, where, hash, i, &d) || d.value_bytes > bytes - done) return 0;
+        if (!pond_chunk_at(ref, where, e->hash, i, &d) || d.value_bytes > bytes - done) return 0;
         const unsigned char *at = pond_ref_at(ref, where);
         if (!pond_entry_intact(at, &d, pond_hash(at + d.key_off, d.key_bytes, ref->g->hash_seed))) return 0;
         memcpy(c->value + done, at + d.value_off, d.value_bytes);
@@ -84,14 +84,14 @@ static int gather(struct copying *c, const struct pond_ref *ref, struct entry *e
 static int take(struct copying *c, const struct pond_ref *ref, uint32_t where, struct entry *e) {
     struct pond_spot spot;
     if (e->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK) || pond_life(c->from, e->at, &e->d, c->now_ms) >= POND_OVER) return 0;
-    uint64_t hash = pond_hash(e->at + e->d.key_off, e->d.key_bytes, ref->g->hash_seed);
-    struct pond_place place = pond_place_of(ref->g, hash);
-    if (pond_shard_of(ref->g, hash) != ref->number || !pond_index_find_where(ref, &place, where, &spot)) return 0;
-    if (!pond_entry_intact(e->at, &e->d, hash)) return 0;
+    e->hash = pond_hash(e->at + e->d.key_off, e->d.key_bytes, ref->g->hash_seed);
+    struct pond_place place = pond_place_of(ref->g, e->hash);
+    if (pond_shard_of(ref->g, e->hash) != ref->number || !pond_index_find_where(ref, &place, where, &spot)) return 0;
+    if (!pond_entry_intact(e->at, &e->d, e->hash)) return 0;
     e->hits = pond_hits_of(&ref->buckets[spot.bucket], spot.slot);
     e->value = e->at + e->d.value_off;
     e->value_bytes = e->d.value_bytes;
-    return e->d.flags & POND_ENTRY_ROOT ? gather(c, ref, e, hash) : 1;
+    return e->d.flags & POND_ENTRY_ROOT ? gather(c, ref, e) : 1;
 }
 
 /* ---- into the new one ---- */
@@ -128,12 +128,12 @@ static void put(struct copying *c, const struct entry *e) {
                                    .value = e->value,
                                    .key_bytes = e->d.key_bytes,
                                    .value_bytes = e->value_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)e->value_bytes,
+                                   .hash = e->hash,
                                    .flags = e->d.flags & ~(POND_ENTRY_WIDE | POND_ENTRY_ROOT),
                                    .sequence = e->d.sequence,
                                    .expiry = e->d.expiry};
     if (e->value_bytes > g->max_item_bytes) return;
     if (e->d.flags & POND_ENTRY_GROUP) content.stamp = pond_group_stamp(c->to, pond_stamp_number(pond_entry_stamp(e->at, &e->d)));
-    content.hash = pond_hash(content.key, content.key_bytes, g->hash_seed);
     struct pond_ref ref = pond_ref_of(c->to, pond_shard_of(g, content.hash));
     struct pond_place place = pond_place_of(g, content.hash);
     uint64_t end = content.flags & POND_ENTRY_TTL ? pond_expiry_unpack(content.expiry) : POND_EXPIRY_NEVER;
