@@ -20,13 +20,16 @@
 /* Set while the thread is inside a writing call: a signal handler that calls in must get an answer, not wait for itself. */
 static __thread volatile int inside __attribute__((tls_model("initial-exec")));
 
+/* With a timeout of 0 it is a try: who finds the shard taken goes to another one, and has not given up waiting. */
+static __attribute__((noinline, cold)) int busy(const struct pond_ref *ref, uint32_t timeout_ms) {
+    if (timeout_ms > 0) pond_add_64(&ref->shard->counters.lock_timeouts, 1);
+    return MILLPOND_ERR_BUSY;
+}
+
 /* The lock was not simply free. */
-static int not_held(const struct pond_ref *ref, enum pond_lock_result got) {
+static int not_held(const struct pond_ref *ref, enum pond_lock_result got, uint32_t timeout_ms) {
     if (POND_UNLIKELY(ref->map->gate != NULL) && got >= POND_LOCK_BUSY) pond_gate_leave(ref->map->gate, ref->number);
-    if (got == POND_LOCK_BUSY) {
-        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
-        return MILLPOND_ERR_BUSY;
-    }
+    if (got == POND_LOCK_BUSY) return busy(ref, timeout_ms);
     if (got == POND_LOCK_BROKEN) return MILLPOND_ERR_CORRUPT;
     if (got == POND_LOCK_OWNER_DIED) {
         pond_recover_shard(ref);
@@ -38,12 +41,9 @@ static int not_held(const struct pond_ref *ref, enum pond_lock_result got) {
 
 static inline int take_mutex(const struct pond_ref *ref, uint32_t timeout_ms) {
     int waited;
-    if (POND_UNLIKELY(ref->map->gate != NULL) && !pond_gate_enter(ref->map->gate, ref->number, timeout_ms)) {
-        pond_add_64(&ref->shard->counters.lock_timeouts, 1);
-        return MILLPOND_ERR_BUSY;
-    }
+    if (POND_UNLIKELY(ref->map->gate != NULL) && !pond_gate_enter(ref->map->gate, ref->number, timeout_ms)) return busy(ref, timeout_ms);
     enum pond_lock_result got = pond_lock_acquire(&ref->shard->mutex, timeout_ms, &waited);
-    int result = POND_LIKELY(got == POND_LOCK_HELD) ? MILLPOND_OK : not_held(ref, got);
+    int result = POND_LIKELY(got == POND_LOCK_HELD) ? MILLPOND_OK : not_held(ref, got, timeout_ms);
     if (POND_UNLIKELY(result != MILLPOND_OK)) return result;
     if (POND_UNLIKELY(waited)) pond_bump_64(&ref->shard->counters.lock_waits, 1);
     POND_CRASHPOINT("write.locked");
@@ -136,9 +136,10 @@ void pond_write_leave_all(struct pond_map *map) {
 
 /* ---- some ---- */
 
+/* At least one: waiting in vain is counted, trying is not. */
 static uint32_t left_ms(uint64_t until_ns) {
     uint64_t now = pond_platform_monotonic_ns();
-    return now < until_ns ? (uint32_t)((until_ns - now) / 1000000) : 0;
+    return now + 1000000 < until_ns ? (uint32_t)((until_ns - now) / 1000000) : 1;
 }
 
 int pond_write_enter_some(struct pond_map *map, const uint32_t *shards, uint32_t count, uint32_t timeout_ms) {

@@ -82,6 +82,27 @@ static uint32_t key_in(const struct ground *ground, uint32_t shard) {
     }
 }
 
+static uint64_t lock_timeouts_of(struct millpond *pond) {
+    struct millpond_stats stats;
+    CHECK(millpond_stats(pond, -1, &stats) == MILLPOND_OK, "stats");
+    return stats.lock_timeouts;
+}
+
+/* Done where any lock is free, and those that were tried before are none that anybody gave up waiting for. */
+static void invalidate(struct millpond *pond, const struct other *o) {
+    uint64_t before = lock_timeouts_of(pond);
+    bool free_one = false;
+    for (uint32_t shard = 0; shard < SHARDS; shard++) free_one |= !o->held[shard];
+    for (unsigned i = 0; i < SHARDS; i++) {
+        char group[16];
+        snprintf(group, sizeof group, "nobody's %u", i); /* nothing is stored in it, nor in another one of its word */
+        int result = millpond_invalidate(pond, group, strlen(group));
+        CHECK(result == (free_one ? MILLPOND_OK : MILLPOND_ERR_BUSY), "an invalidation is told: %s", millpond_strerror(result));
+    }
+    uint64_t counted = lock_timeouts_of(pond) - before;
+    CHECK(counted == (free_one ? 0 : SHARDS), "%u invalidations count as %llu timeouts", (unsigned)SHARDS, (unsigned long long)counted);
+}
+
 /* Busy where the lock is held, and nothing changed by that; done where it is free. */
 static int write_with_deadline(void *arg) {
     const struct other *o = arg;
@@ -110,6 +131,7 @@ static int write_with_deadline(void *arg) {
         CHECK(result == MILLPOND_ERR_BUSY, "shard %u is held by a stopped process, and an incr is told: %s", shard,
               millpond_strerror(result));
     }
+    invalidate(pond, o);
     millpond_close(pond);
     return 0;
 }
