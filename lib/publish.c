@@ -6,7 +6,9 @@
 
 #include "crashpoint.h"
 #include "evict.h"
+#include "expire.h"
 #include "flight.h"
+#include "group.h"
 #include "large.h"
 #include "retire.h"
 #include "root.h"
@@ -14,12 +16,14 @@
 
 /* ---- a full index ---- */
 
-/* How many stores ago an entry was stored. A slot that names none is the oldest. */
-static uint32_t age_of(const struct pond_ref *ref, const struct pond_spot *spot) {
+/* How many stores ago an entry was stored, and whether it lives. A slot that names none is the oldest. */
+static uint32_t age_of(const struct pond_ref *ref, const struct pond_spot *spot, uint64_t now_ms, enum pond_life *life) {
     uint32_t where = pond_slot_where(spot->word);
     struct pond_decoded d;
+    *life = POND_LIVES;
     if (!pond_where_valid(ref->g, where) || !pond_entry_decode(pond_ref_at(ref, where), pond_units_left(ref->g, where), &d))
         return UINT32_MAX;
+    *life = pond_life(ref->map, pond_ref_at(ref, where), &d, now_ms);
     return ref->shard->sequence - d.sequence;
 }
 
@@ -34,26 +38,37 @@ static unsigned slots_of(const struct pond_ref *ref, const struct pond_place *pl
     return n;
 }
 
-/* Makes a slot for a new key where the index is full though the memory is not: of the entries in its two buckets the one leaves that is
- * read least, the oldest of them; those that were passed over have their counters lowered, as in a queue. */
+static void empty_slot(const struct pond_ref *ref, const struct pond_spot *from, struct pond_spot *spot) {
+    pond_retire_remove(ref, from);
+    *spot = (struct pond_spot){from->bucket, from->slot, 0};
+}
+
+/* Makes a slot for a new key where the index is full though the memory is not: of the entries in its two buckets one leaves that does not
+ * live any more; else the one that is read least, the oldest of them, and those that were passed over have their counters lowered, as in a
+ * queue. */
 static void make_slot(const struct pond_ref *ref, const struct pond_place *place, struct pond_spot *spot) {
     struct pond_spot spots[2 * POND_BUCKET_SLOTS];
     uint32_t ages[2 * POND_BUCKET_SLOTS];
     unsigned hits[2 * POND_BUCKET_SLOTS], n = slots_of(ref, place, spots), best = 0;
+    uint64_t now_ms = pond_clock_read(ref->map);
     for (unsigned i = 0; i < n; i++) {
+        enum pond_life life;
         hits[i] = pond_hits_of(&ref->buckets[spots[i].bucket], spots[i].slot);
-        ages[i] = age_of(ref, &spots[i]);
+        ages[i] = age_of(ref, &spots[i], now_ms, &life);
+        if (life >= POND_OVER) {
+            pond_life_count(&ref->shard->counters, life);
+            empty_slot(ref, &spots[i], spot);
+            return;
+        }
         if (hits[i] < hits[best] || (hits[i] == hits[best] && ages[i] > ages[best])) best = i;
     }
     /* One of those passed over is lowered, as the hand of a clock passes one: all of them each time would forget in a moment who is read.
      */
     unsigned hand = (unsigned)(ref->shard->counters.index_evictions % n);
     if (hits[hand] > hits[best]) pond_hits_set(&ref->buckets[spots[hand].bucket], spots[hand].slot, hits[hand] - 1);
-    *spot = spots[best];
     pond_bump_64(&ref->shard->counters.evictions, 1);
     pond_bump_64(&ref->shard->counters.index_evictions, 1);
-    pond_retire_remove(ref, spot);
-    spot->word = 0;
+    empty_slot(ref, &spots[best], spot);
 }
 
 /* ---- in the place of another ---- */

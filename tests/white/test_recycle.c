@@ -2,6 +2,7 @@
 /* lib/recycle.c: making room costs each write a bounded amount, takes what is used least, and leaves nothing that is named behind in a
  * segment that is used again. */
 
+#include "group.h"
 #include "white.h"
 
 static struct white *w;
@@ -379,6 +380,28 @@ Test(recycle, when_the_index_is_full_what_is_read_stays) {
 Test(recycle, when_the_index_is_full_old_entries_leave_before_new_ones) {
     uint64_t hot, newest, of = flood_the_index(&hot, &newest);
     cr_assert_gt(newest * 100, of * 80, "%llu of the newest %llu", (unsigned long long)newest, (unsigned long long)of);
+}
+
+/* Half of the entries live and are never read; the others were read often, and then their group was invalidated: only these make room for
+ * new keys where the buckets are full. */
+Test(recycle, when_the_index_is_full_what_is_invalid_leaves_before_what_lives) {
+    end();
+    with_shape(&(struct white_shape){.size_bytes = 4 << 20, .entry_bytes = 2000});
+    uint64_t slots = (uint64_t)ref.g->bucket_count * POND_BUCKET_SLOTS, most = ref.g->items_high - 1;
+    for (uint64_t i = 0; i < most; i++) {
+        char text[24];
+        struct pond_key key = white_key(w, i, text);
+        struct millpond_set set = {0};
+        key.group = i % 2;
+        cr_assert_eq(pond_write_set(&w->map, 1000, &key, text, 16, &set), MILLPOND_OK);
+        for (int k = 0; k < 3 && i % 2; k++) pond_read_get(&w->map, &key, text, sizeof text, NULL, NULL);
+    }
+    pond_group_invalidate(&w->map, 1);
+    for (uint64_t i = 0; i < slots / 4; i++) cr_assert_eq(white_put(w, 100000 + i, 1, 10, 0), MILLPOND_OK);
+    cr_assert_gt(counters()->invalidated, slots / 10);
+    cr_assert_leq(counters()->index_evictions, slots / 1000, "%llu living ones left for want of a slot beside invalid ones",
+                  (unsigned long long)counters()->index_evictions);
+    white_require_whole(&ref);
 }
 
 /* ---- damage ---- */
