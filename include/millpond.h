@@ -321,8 +321,9 @@ MILLPOND_API void millpond_view_release(struct millpond_view *view);
 /* ---- writing: one robust mutex out of several, held for about a microsecond ----
  *
  * Common to all: ttl_ms is the time to live in milliseconds, 0 for ever, at most 100 years. Every one returns
- * ERR_READ_ONLY on a read-only handle, ERR_BUSY when another writer kept the lock beyond lock_timeout_ms, ERR_REENTERED in a signal
- * handler that interrupted a writing call, ERR_ARGUMENT, and, where a value is stored, ERR_TOO_LARGE and ERR_FULL (everything that could
+ * ERR_READ_ONLY on a read-only handle, ERR_BUSY when another writer (or whoever resizes the file, or opens the new one) kept a lock
+ * beyond lock_timeout_ms, ERR_REENTERED in a signal handler that interrupted a writing call, ERR_REPLACED (as of millpond_resize),
+ * ERR_ARGUMENT, and, where a value is stored, ERR_TOO_LARGE and ERR_FULL (everything that could
  * leave is held by views); then nothing has changed. When a call returns MILLPOND_OK every process sees its effect in every call that
  * begins afterwards. */
 
@@ -480,7 +481,8 @@ struct millpond_txn;
 
 /* Begins a transaction.
  *   txn  receives it, on OK.
- * Returns MILLPOND_OK; ERR_READ_ONLY; ERR_NO_MEMORY; ERR_REENTERED; ERR_NAMESPACE; ERR_ARGUMENT. Blocks: never. Since 0.1. */
+ * Returns MILLPOND_OK; ERR_READ_ONLY; ERR_NO_MEMORY; ERR_REENTERED; ERR_NAMESPACE; ERR_ARGUMENT; in a file that is being replaced also
+ * ERR_BUSY, ERR_REPLACED. Blocks: only there. Since 0.1. */
 MILLPOND_API int millpond_txn_begin(struct millpond *pond, struct millpond_txn **txn);
 
 /* Reads a key: what this transaction has set, or what stands in the pond; the commit requires that it is still so, a miss too. Arguments

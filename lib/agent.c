@@ -63,6 +63,6 @@ static int tell(struct pond_map *map, const struct millpond_agent *agent) {
 int millpond_agent_announce(struct millpond *pond, const struct millpond_agent *agent) {
     int result;
     do result = leave(tell(enter_writing(pond), agent));
-    while (pond_follow_refused(pond, result));
+    while (pond_follow_refused(pond, &result));
     return result;
 }

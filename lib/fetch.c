@@ -186,7 +186,7 @@ static int store(const struct call *c, struct pond_map *map, const struct pond_k
 static int store_elsewhere(const struct call *c, const struct millpond_load *load, int said, uint64_t cost_ms) {
     uint64_t origin = pond_flight_origin(pond_map_creation(c->map), &c->ticket);
     int result = MILLPOND_ERR_REPLACED;
-    while (pond_follow_refused(c->pond, result)) {
+    while (pond_follow_refused(c->pond, &result)) {
         struct pond_key k;
         struct pond_map *map = enter(c->pond);
         POND_CRASHPOINT("fetch.followed");
@@ -304,7 +304,7 @@ static int fly(struct call *c, int result, int has_value) {
     if (got == POND_BEGIN_LOOK_AGAIN) return leave(AGAIN);
     if (got == MILLPOND_ERR_REPLACED) {
         leave(0);
-        return pond_follow(c->pond, POND_FOLLOW_WRITE) ? AGAIN : load_alone(c);
+        return pond_follow_refused(c->pond, &got) ? AGAIN : load_alone(c);
     }
     if (has_value && got != POND_BEGIN_WON) return keep(c, result);
     if (got == MILLPOND_ERR_REENTERED) return leave(got);

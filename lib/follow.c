@@ -11,7 +11,9 @@
  * POND_COMING waits for the one that resizes; where that has died (it gets the mutexes) it finishes the work: empties the old file, renames
  * (resize.c, H1 to H4).
  *
- * A reader waits at most READ_WAIT_MS, once, and only where another opener was stopped half-way; then it has its miss. */
+ * A reader waits at most READ_WAIT_MS, once, and only where another opener was stopped half-way; then it has its miss. A writer waits
+ * lock_timeout_ms, and is then told ERR_BUSY, as it is of any lock; ERR_REPLACED means that it may not open the file, or that there is
+ * none. */
 
 #include "handle.h"
 
@@ -107,32 +109,31 @@ static int look(struct millpond *pond) {
     return here == 0 && swap(pond, NULL, READ_WAIT_MS, &result);
 }
 
-/* F4, in the file that is to come. 1: look again; 0: that did not help. */
-static int settle(struct millpond *pond, struct pond_map *coming) {
+/* F4, in the file that is to come. 1: look again; 0: that did not help, *result is why. */
+static int settle(struct millpond *pond, struct pond_map *coming, int *result) {
     struct pond_map *there = NULL;
     pond_process_lock();
     int here = pond_platform_leads_to(pond->path, coming->device, coming->inode);
     if (here == 1) pond_cas_32(&coming->living->replaced, POND_COMING, POND_IN_PLACE); /* it has its name, so the old one was emptied */
-    int result = here == 0 ? open_for(pond, pond->path, READ_WAIT_MS, &there) : MILLPOND_OK;
+    *result = here == 0 ? open_for(pond, pond->path, READ_WAIT_MS, &there) : MILLPOND_OK;
     pond_process_unlock();
     POND_CRASHPOINT("follow.looked");
-    if (result != MILLPOND_OK || here != 0) return here == 1;
+    if (*result != MILLPOND_OK || here != 0) return here == 1;
     if (pond_replaced(there))
-        result = pond_resize_finish(there, pond->path, pond->lock_timeout_ms);
+        *result = pond_resize_finish(there, pond->path, pond->lock_timeout_ms);
     else
-        swap(pond, coming, pond->lock_timeout_ms, &result); /* its time has passed: a third file has the name */
+        swap(pond, coming, pond->lock_timeout_ms, result); /* its time has passed: a third file has the name */
     pond_map_release(there);
-    return result == MILLPOND_OK;
+    return *result == MILLPOND_OK;
 }
 
-/* One try. 1: make the call again; 0: wait a little and try again; or an error: no other file can be opened. */
-static int go_on(struct millpond *pond, struct pond_map *map, enum pond_follow_why why) {
+/* One try. 1: make the call again; 0: wait a little and try again, *result is why; -1: no other file can be opened, *result is why. */
+static int go_on(struct millpond *pond, struct pond_map *map, enum pond_follow_why why, int *result) {
     uint32_t replaced = pond_load_32(&map->living->replaced);
-    int result;
-    if (replaced == POND_COMING && why == POND_FOLLOW_WRITE) return settle(pond, map);
-    if (replaced != POND_REPLACED || swap(pond, map, why == POND_FOLLOW_WRITE ? pond->lock_timeout_ms : READ_WAIT_MS, &result)) return 1;
-    if (result == MILLPOND_OK && why == POND_FOLLOW_WRITE) result = pond_resize_finish(map, pond->path, pond->lock_timeout_ms);
-    return result == MILLPOND_OK ? 0 : result;
+    if (replaced == POND_COMING && why == POND_FOLLOW_WRITE) return settle(pond, map, result);
+    if (replaced != POND_REPLACED || swap(pond, map, why == POND_FOLLOW_WRITE ? pond->lock_timeout_ms : READ_WAIT_MS, result)) return 1;
+    if (*result == MILLPOND_OK && why == POND_FOLLOW_WRITE) *result = pond_resize_finish(map, pond->path, pond->lock_timeout_ms);
+    return *result == MILLPOND_OK ? 0 : -1;
 }
 
 int pond_follow(struct millpond *pond, enum pond_follow_why why) {
@@ -140,15 +141,16 @@ int pond_follow(struct millpond *pond, enum pond_follow_why why) {
     uint32_t timeout_ms = why == POND_FOLLOW_WRITE ? pond->lock_timeout_ms : READ_WAIT_MS;
     uint64_t now = pond_platform_monotonic_ns(), until = now + (uint64_t)timeout_ms * 1000000;
     if (why == POND_FOLLOW_READ && now < pond_load_64(&pond->look_again_ns)) return 0;
+    int result = MILLPOND_OK;
     for (int again = 0; again == 0 && now < until; now = pond_platform_monotonic_ns()) {
         struct pond_map *map = hold(pond);
-        again = go_on(pond, map, why);
+        again = go_on(pond, map, why, &result);
         pond_map_release(map);
         if (again == 1) return 1;
         if (again == 0) pond_platform_sleep_us(WAIT_US);
     }
     pond_store_64(&pond->look_again_ns, now + LOOK_EVERY_NS); /* whoever misses meanwhile has a miss, and does not wait again */
-    return 0;
+    return why == POND_FOLLOW_WRITE && result == MILLPOND_ERR_BUSY ? result : 0;
 }
 
 int millpond_follow(struct millpond *pond) {

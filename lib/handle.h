@@ -76,7 +76,9 @@ static inline int key_of(const struct pond_map *map, const void *key, size_t key
 
 enum pond_follow_why { POND_FOLLOW_READ, POND_FOLLOW_WRITE, POND_FOLLOW_LOOK };
 
-/* The handle goes on to the file that has taken the place of its own. 1: the call should be made again. Outside of any section. */
+/* The handle goes on to the file that has taken the place of its own. 1: the call should be made again. 0: it should not.
+ * MILLPOND_ERR_BUSY, for a write: it cannot yet, since somebody else does not go on: an opener who was stopped, or a resizer. Outside of
+ * any section. */
 int pond_follow(struct millpond *pond, enum pond_follow_why why);
 
 /* Behind a miss: ORDER replace (reader), as in read.c. */
@@ -96,9 +98,12 @@ static inline struct pond_map *enter_writing(struct millpond *pond) {
     return enter(pond);
 }
 
-/* Behind a write, outside of the section. 1: make it again, in another file. */
-static inline int pond_follow_refused(struct millpond *pond, int result) {
-    return POND_UNLIKELY(result == MILLPOND_ERR_REPLACED) && pond_follow(pond, POND_FOLLOW_WRITE);
+/* Behind a write, outside of the section. 1: make it again, in another file. 0: *result is the answer. */
+static inline int pond_follow_refused(struct millpond *pond, int *result) {
+    if (POND_LIKELY(*result != MILLPOND_ERR_REPLACED)) return 0;
+    int again = pond_follow(pond, POND_FOLLOW_WRITE);
+    if (again < 0) *result = again;
+    return again == 1;
 }
 
 /* millpond_set_ex in a group that may be a stamp (store.c): MILLPOND_CHANGED when it has been invalidated since. */

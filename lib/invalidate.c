@@ -28,6 +28,6 @@ int millpond_invalidate(struct millpond *pond, const void *group, size_t group_b
     int result;
     if (number == 0) return MILLPOND_ERR_ARGUMENT;
     do result = leave(invalidate(enter_writing(pond), number, pond->lock_timeout_ms));
-    while (pond_follow_refused(pond, result));
+    while (pond_follow_refused(pond, &result));
     return result;
 }

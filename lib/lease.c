@@ -76,8 +76,8 @@ int millpond_lease_acquire(struct millpond *pond, const void *key, size_t key_by
     }
     if (result >= 0) *lease = fresh;
     leave(0);
-    return pond_follow_refused(pond, result) ? millpond_lease_acquire(pond, key, key_bytes, options, buf, buf_bytes, value_bytes, lease)
-                                             : result;
+    return pond_follow_refused(pond, &result) ? millpond_lease_acquire(pond, key, key_bytes, options, buf, buf_bytes, value_bytes, lease)
+                                              : result;
 }
 
 /* Ends a lease: with a value, with nothing, or with what was said. */
@@ -125,7 +125,7 @@ static int end(struct millpond *pond, struct millpond_lease *lease, const void *
         return MILLPOND_ERR_ARGUMENT;
     int result;
     do result = end_here(pond, lease, key, key_bytes, e, o);
-    while (pond_follow_refused(pond, result));
+    while (pond_follow_refused(pond, &result));
     if (result == MILLPOND_ERR_REPLACED) result = MILLPOND_CHANGED; /* by a file that this process may not open */
     if (result != MILLPOND_ERR_BUSY && result != MILLPOND_ERR_REENTERED && result != MILLPOND_ERR_ARGUMENT)
         lease->state = MILLPOND_LEASE_NONE;

@@ -117,7 +117,7 @@ int millpond_fd(struct millpond *pond) {
 }
 
 int millpond_resize(struct millpond *pond, uint64_t size_bytes, char *errmsg) {
-    int result;
+    int result, said;
     if (errmsg) errmsg[0] = 0;
     if (!pond) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_resize", "the handle is missing; give one");
     if (!pond->path)
@@ -127,7 +127,10 @@ int millpond_resize(struct millpond *pond, uint64_t size_bytes, char *errmsg) {
         struct pond_map *map = hold(pond);
         result = pond_resize(map, pond->path, size_bytes, pond->flags, pond->lock_timeout_ms, &pond_handle_hooks, errmsg);
         pond_map_release(map);
-    } while (pond_follow_refused(pond, result));
+        said = result;
+    } while (pond_follow_refused(pond, &result));
+    if (result != said)
+        return pond_error_say(result, errmsg, pond->name, "who replaces or opens it does not go on; look for a stopped process");
     if (result == MILLPOND_OK) pond_follow(pond, POND_FOLLOW_WRITE);
     return result;
 }
@@ -186,7 +189,7 @@ int millpond_snapshot(struct millpond *pond, struct millpond_mget *items, size_t
         struct pond_map *map = enter(pond);
         result = pond_snapshot(map, pond->lock_timeout_ms, items, item_count);
         if (result == MILLPOND_OK && pond_replaced(map)) result = MILLPOND_ERR_REPLACED;
-        again = result == MILLPOND_OK ? pond_follow_missed(pond, map) : pond_follow_refused(pond, leave(result));
+        again = result == MILLPOND_OK ? pond_follow_missed(pond, map) : (leave(0), pond_follow_refused(pond, &result));
     } while (again);
     return result;
 }
@@ -271,7 +274,7 @@ int millpond_view(struct millpond *pond, const void *key, size_t key_bytes, stru
         if (!view || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
         result = pond_view_take(map, pond->lock_timeout_ms, &k, view);
         if (result != MILLPOND_MISS) leave(0);
-    } while (result == MILLPOND_MISS ? pond_follow_missed(pond, map) : pond_follow_refused(pond, result));
+    } while (result == MILLPOND_MISS ? pond_follow_missed(pond, map) : pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -284,7 +287,8 @@ void millpond_view_release(struct millpond_view *view) {
 /* Out of the way of those whose file has not been replaced. */
 static __attribute__((noinline, cold)) int set_again(struct millpond *pond, const struct pond_key *key, const void *value,
                                                      size_t value_bytes, struct millpond_set *options) {
-    if (!pond_follow(pond, POND_FOLLOW_WRITE)) return MILLPOND_ERR_REPLACED;
+    int result = MILLPOND_ERR_REPLACED;
+    if (!pond_follow_refused(pond, &result)) return result;
     return pond_set_in_group(pond, key->bytes, key->count, value, value_bytes, options, key->group);
 }
 
@@ -335,7 +339,7 @@ int millpond_delete(struct millpond *pond, const void *key, size_t key_bytes) {
         struct pond_map *map = enter_writing(pond);
         if (!key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
         result = leave(pond_write_delete(map, pond->lock_timeout_ms, &k));
-    } while (pond_follow_refused(pond, result));
+    } while (pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -346,7 +350,7 @@ int millpond_touch(struct millpond *pond, const void *key, size_t key_bytes, uin
         struct pond_map *map = enter_writing(pond);
         if (ttl_ms > POND_TTL_MS_MAX || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
         result = leave(pond_write_touch(map, pond->lock_timeout_ms, &k, ttl_ms));
-    } while (pond_follow_refused(pond, result));
+    } while (pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -359,7 +363,7 @@ static int incr_in_group(struct millpond *pond, const void *key, size_t key_byte
         if ((create && create->ttl_ms > POND_TTL_MS_MAX) || !key_of(map, key, key_bytes, &k)) return leave(MILLPOND_ERR_ARGUMENT);
         k.group = group;
         result = leave(pond_write_incr(map, pond->lock_timeout_ms, &k, delta, create, value));
-    } while (pond_follow_refused(pond, result));
+    } while (pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -384,7 +388,7 @@ int millpond_clear(struct millpond *pond) {
     do {
         struct pond_map *map = enter_writing(pond);
         result = leave(pond_write_clear(map, pond->lock_timeout_ms));
-    } while (pond_follow_refused(pond, result));
+    } while (pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -394,7 +398,7 @@ int millpond_sync(struct millpond *pond) {
         struct pond_map *map = hold(pond);
         result = pond_sync(map, pond->lock_timeout_ms);
         pond_map_release(map);
-    } while (pond_follow_refused(pond, result));
+    } while (pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -410,7 +414,7 @@ int millpond_scan(struct millpond *pond, const void *prefix, size_t prefix_bytes
         result = pond_scan(map, pond->lock_timeout_ms, prefix, prefix_bytes, flags, visit, arg);
         replaced = pond_replaced(map);
         pond_map_release(map);
-    } while ((result == MILLPOND_OK && replaced && pond_follow(pond, POND_FOLLOW_READ)) || pond_follow_refused(pond, result));
+    } while ((result == MILLPOND_OK && replaced && pond_follow(pond, POND_FOLLOW_READ)) || pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -456,7 +460,7 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
         sums = (struct millpond_check){0};
         result = check_in(pond, map, path, flags, report, arg, &sums, errmsg);
         pond_map_release(map);
-    } while (pond_follow_refused(pond, result));
+    } while (pond_follow_refused(pond, &result));
     millpond_close(pond);
     if (result != MILLPOND_OK) return result;
     if (check) *check = sums;

@@ -205,7 +205,9 @@ int pond_resize(struct pond_map *map, const char *path, uint64_t size_bytes, uin
         return pond_error_say(map->refusal, errmsg, path, "it cannot be written by this handle (%s); resize it through one that can",
                               millpond_strerror(map->refusal));
     int result = find(&r);
-    if (result == MILLPOND_OK && !pond_in_place(map)) result = MILLPOND_ERR_REPLACED;
+    if (result == MILLPOND_OK && !pond_in_place(map))
+        result =
+            pond_error_say(MILLPOND_ERR_REPLACED, errmsg, path, "another file is taking its place, which cannot be opened; open it anew");
     if (result == MILLPOND_OK) {
         remove_litter(&r);
         result = make(&r, size_bytes);

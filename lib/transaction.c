@@ -10,8 +10,8 @@ int millpond_txn_begin(struct millpond *pond, struct millpond_txn **txn) {
     if (!txn) return MILLPOND_ERR_ARGUMENT;
     do {
         map = enter_writing(pond);
-        result = pond_replaced(map) ? MILLPOND_ERR_REPLACED : pond_txn_begin(map, pond, txn);
-    } while (pond_follow_refused(pond, leave(result)));
+        result = leave(pond_replaced(map) ? MILLPOND_ERR_REPLACED : pond_txn_begin(map, pond, txn));
+    } while (pond_follow_refused(pond, &result));
     return result;
 }
 
@@ -66,7 +66,7 @@ int millpond_txn_commit(struct millpond_txn *txn) {
     struct pond_map *map = enter(txn->pond);
     int result = leave(pond_txn_commit(map, txn->pond->lock_timeout_ms, txn));
     /* What it remembers is of the file that was replaced: the caller begins again, in the other one. */
-    if (pond_follow_refused(txn->pond, result)) result = MILLPOND_CHANGED;
+    if (pond_follow_refused(txn->pond, &result)) result = MILLPOND_CHANGED;
     if (result != MILLPOND_ERR_REENTERED) pond_txn_forget(txn);
     return result;
 }

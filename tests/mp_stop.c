@@ -4,6 +4,7 @@
 
 #include "support.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +235,56 @@ static int stopped_while_opening(void *arg) {
     return 0;
 }
 
+/* ---- an opener of a new file ---- */
+
+/* Makes the file larger, and stands where whoever opens the new one stands while it looks at it (O2 in lib/mapping.c). */
+static int resize_and_open_for_ever(void *arg) {
+    (void)arg;
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    struct millpond *own = support_open(path, NULL);
+    int result = millpond_resize(own, 4 << 20, errmsg), fd = open(path, O_RDWR | O_CLOEXEC);
+    REQUIRE(result == MILLPOND_OK, "resize: %d: %s", result, errmsg);
+    struct flock opening = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    REQUIRE(fd >= 0 && fcntl(fd, F_OFD_SETLK, &opening) == 0, "the lock of openers");
+    store(&shared->opened, 1);
+    for (;;) support_sleep_ms(1000);
+}
+
+static int opener_of_a_new_file(void *arg) {
+    (void)arg;
+    struct millpond_lease lease;
+    struct millpond_txn *txn;
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    begin("new.pond");
+    millpond_close(pond);
+    pond = open_impatient();
+    REQUIRE(millpond_set(pond, "k", 1, "v", 1, 0) == MILLPOND_OK, "set");
+    REQUIRE(millpond_lease_acquire(pond, "lease", 5, NULL, NULL, 0, NULL, &lease) == MILLPOND_MISS, "lease");
+    pid_t opener = support_fork(resize_and_open_for_ever, NULL);
+    for (int i = 0; load(&shared->opened) == 0; i++) {
+        REQUIRE(i < 20000, "the opener is not there");
+        support_sleep_ms(1);
+    }
+    int said[] = {millpond_set(pond, "k", 1, "w", 1, 0),
+                  millpond_delete(pond, "k", 1),
+                  millpond_incr(pond, "n", 1, 1, &(struct millpond_incr){0, 0}, NULL),
+                  millpond_txn_begin(pond, &txn),
+                  millpond_invalidate(pond, "g", 1),
+                  millpond_resize(pond, 8 << 20, errmsg),
+                  millpond_lease_fill(pond, &lease, "lease", 5, "x", 1, NULL)};
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        REQUIRE(said[i] == MILLPOND_ERR_BUSY, "call %zu: %d (%s)", i, said[i], millpond_strerror(said[i]));
+    REQUIRE(strstr(errmsg, path) && strstr(errmsg, "stopped process"), "the sentence: %s", errmsg);
+    REQUIRE(millpond_get(pond, "k", 1, NULL, 0, NULL) == MILLPOND_MISS, "a get in the file that was emptied");
+    support_kill(opener);
+    REQUIRE(millpond_set(pond, "n", 1, "w", 1, 0) == MILLPOND_OK, "a set when the opener is dead");
+    REQUIRE(millpond_get(pond, "k", 1, NULL, 0, NULL) == MILLPOND_TOO_SMALL, "what was told to be busy has changed something");
+    REQUIRE(millpond_lease_fill(pond, &lease, "lease", 5, "x", 1, NULL) == MILLPOND_OK, "the lease is still held");
+    millpond_close(pond);
+    support_require_whole(path);
+    return 0;
+}
+
 /* ---- readers that are stopped for ever with views ---- */
 
 #define CYCLES 100
@@ -369,6 +420,7 @@ int main(int argc, char **argv) {
         {"readers notice nothing and writers are busy at the worst", stopped_and_continued, 60000},
         {"a stopped owner that is killed leaves its lock at once", stopped_and_killed, 60000},
         {"a stopped opener that is killed holds nobody up", stopped_while_opening, 60000},
+        {"who stands in the way to a new file makes writers busy, and nothing else", opener_of_a_new_file, 60000},
         {"the cache is cycled a hundred times beside readers stopped with views", stopped_with_views, 120000},
         {"where everything is held by views a set says so, until they end", everything_is_held, 60000},
     };
