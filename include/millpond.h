@@ -136,7 +136,8 @@ enum {
     MILLPOND_EXCLUSIVE = 1 << 2,      /* with CREATE: MILLPOND_ERR_FILE_EXISTS when it is there */
     MILLPOND_NAMESPACES = 1 << 3,     /* with CREATE: processes of several PID namespaces may write (writers also take a file lock) */
     MILLPOND_ANY_FILESYSTEM = 1 << 4, /* do not refuse network and overlay file systems */
-    MILLPOND_HUGEPAGES = 1 << 5,      /* with CREATE: huge pages where the system can; a file in memory gets them from Linux 6.1 on */
+    MILLPOND_HUGEPAGES = 1 << 5,      /* with CREATE: huge pages where the system can; a file in memory gets them from Linux 6.1 on. On a
+                                         hugetlbfs every file has them, and its size is rounded up to whole ones */
     MILLPOND_POPULATE = 1 << 6,       /* touch every page at open, so that no later call pays a first fault */
     MILLPOND_ANONYMOUS = 1 << 8,      /* a new pond in memory that has no file; `path` only names it (millpond_fd tells how to share it) */
     MILLPOND_FOLLOW = 1 << 9          /* when the file is deleted and made anew, go on to the new one (see millpond_follow) */
@@ -146,7 +147,8 @@ enum {
 struct millpond_options {
     uint32_t struct_bytes;      /* sizeof of this struct, for later versions */
     uint32_t flags;             /* MILLPOND_READONLY | ... */
-    uint64_t size_bytes;        /* create: size of the file, 64 KiB to 4 TiB, rounded up to whole pages; default 64 MiB */
+    uint64_t size_bytes;        /* create: size of the file, 64 KiB to 4 TiB, rounded up to whole pages (huge ones on a hugetlbfs);
+                                   default 64 MiB */
     uint64_t max_item_bytes;    /* create: largest value (with a key of up to 256 bytes), at most half of a shard; default an eighth */
     uint64_t segment_bytes;     /* create: bytes of a segment, 512 to 64 MiB; default by size: 128 segments to a small file, up to 1024 */
     uint32_t shards;            /* create: number of shards, a power of two up to 256; default by size and processors */

@@ -17,6 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sizes for the place where the file will be. */
+static const char *plan(const struct millpond_options *options, const char *path, struct pond_identity *id) {
+    struct millpond_options o = *options;
+    const char *wrong = pond_layout_plan(&o, pond_platform_processors(), id);
+    uint64_t unit = o.flags & MILLPOND_ANONYMOUS ? 1 : pond_platform_size_unit(path);
+    if (wrong || id->file_bytes % unit == 0) return wrong;
+    o.size_bytes = (id->file_bytes + unit - 1) / unit * unit;
+    return pond_layout_plan(&o, pond_platform_processors(), id);
+}
+
 static int identity_new(const struct millpond_options *o, const struct pond_map *like, struct pond_identity *id, char *errmsg,
                         const char *path) {
     memset(id, 0, sizeof *id);
@@ -28,7 +38,7 @@ static int identity_new(const struct millpond_options *o, const struct pond_map 
     id->libc = POND_LIBC;
     id->flags = (o->flags & MILLPOND_NAMESPACES ? POND_FILE_NAMESPACES : 0) | (o->flags & MILLPOND_HUGEPAGES ? POND_FILE_HUGEPAGES : 0);
     id->mode = o->mode ? o->mode : 0600;
-    const char *wrong = pond_layout_plan(o, pond_platform_processors(), id);
+    const char *wrong = plan(o, path, id);
     if (wrong) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, path, "%s", wrong);
     int failed = pond_platform_random(&id->creation, sizeof id->creation);
     if (like) id->hash_seed = like->geometry.hash_seed;
@@ -48,6 +58,9 @@ static int new_file(const char *path, const struct millpond_options *options, co
         return pond_error_say(MILLPOND_ERR_NO_FILE, errmsg, path, "its folder does not exist; make the folder first");
     if (failed == EROFS)
         return pond_error_say(MILLPOND_ERR_READ_ONLY_FS, errmsg, path, "the file system is read-only; create it in another place");
+    if (failed == ENOSPC && !anonymous && pond_platform_size_unit(path) > 1)
+        return pond_error_say(MILLPOND_ERR_NO_SPACE, errmsg, path,
+                              "there are not so many free huge pages; raise vm.nr_hugepages, or give a smaller size");
     if (failed) return pond_error_system(failed, errmsg, path, "creating it");
     POND_CRASHPOINT("create.allocated");
     struct pond_file_info info;

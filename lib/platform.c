@@ -193,6 +193,16 @@ static int folder_of(const char *path, char **folder, char **copy) {
     return 0;
 }
 
+/* hugetlbfs maps and unmaps whole pages of its own size only. */
+uint64_t pond_platform_size_unit(const char *path) {
+    char *folder, *copy;
+    struct statfs fs;
+    if (folder_of(path, &folder, &copy) != 0) return 1;
+    uint64_t bytes = statfs(folder, &fs) == 0 && (uint32_t)fs.f_type == HUGETLBFS_MAGIC && fs.f_bsize > 0 ? (uint64_t)fs.f_bsize : 1;
+    free(copy);
+    return bytes;
+}
+
 /* Where O_TMPFILE is not supported: a name that nobody else has. A creator that is killed leaves it behind; nobody opens it. */
 static int named_temporary(const char *path, struct pond_new_file *file) {
     uint64_t nonce;

@@ -44,6 +44,9 @@ void pond_platform_close(int fd);
 /* Reads up to n bytes from an offset: how many arrived, or -errno. */
 long pond_platform_read(int fd, void *bytes, size_t n, uint64_t off);
 
+/* What the size of a file at this path must be a multiple of to be mapped whole: the page of a hugetlbfs, else 1. */
+uint64_t pond_platform_size_unit(const char *path);
+
 /* A file that has no name yet, in the folder of `path`, fully allocated. `temporary` receives its temporary name where the file system
  * has no unnamed files, else "". */
 struct pond_new_file {

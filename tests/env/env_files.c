@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What others do to a file while it is open: delete it, rename it, put another one in its place, copy it. The handles that are there keep
  * working together on the file that they opened, also in children, whatever its name now means; who opens the name gets what stands there.
- * And time namespaces, in which the monotonic clocks differ. */
+ * And time namespaces, in which the monotonic clocks differ; and files of huge pages. */
 
-#include "support.h"
+#include "attempt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -292,6 +293,57 @@ static int time_namespaces(void *arg) {
     return 0;
 }
 
+/* ---- huge pages that were set aside ---- */
+
+static unsigned long huge_pages_free(void) {
+    FILE *info = fopen("/proc/meminfo", "re");
+    char line[256];
+    unsigned long pages = 0;
+    while (info && fgets(line, sizeof line, info))
+        if (sscanf(line, "HugePages_Free: %lu", &pages) == 1) break;
+    if (info) fclose(info);
+    return pages;
+}
+
+/* The whole life of a file whose size is in pages of 2 MiB, whatever was asked for. */
+static int on_hugetlbfs(void *arg) {
+    (void)arg;
+    const uint64_t page = 2 << 20;
+    struct stat st;
+    char errmsg[MILLPOND_ERRMSG_BYTES] = "";
+    struct millpond_options options = MILLPOND_OPTIONS_INIT;
+    if (!attempt_is_root() || !attempt_can_mount()) return support_skip("no mounts in a namespace of its own");
+    unsigned long pages = huge_pages_free();
+    if (pages < 12) return support_skip("12 free huge pages are needed: sysctl vm.nr_hugepages=12");
+    become_unshared();
+    const char *folder = support_path("huge");
+    REQUIRE(mkdir(folder, 0700) == 0, "mkdir");
+    if (mount("none", folder, "hugetlbfs", 0, "pagesize=2M") != 0) return support_skip("no hugetlbfs with pages of 2 MiB");
+    path = support_path("huge/pond");
+    pond = support_create(path, 3 << 20);
+    for (uint64_t i = 0; i < 100; i++) support_set(pond, i, i + 1, 100);
+    REQUIRE(stat(path, &st) == 0 && (uint64_t)st.st_size == 2 * page, "a file of 3 MiB has %lld bytes", (long long)st.st_size);
+    old_handle_works();
+    name_is((struct expectation){MILLPOND_OK, 1});
+    int result = millpond_resize(pond, page + 1, errmsg);
+    REQUIRE(result == MILLPOND_OK && stat(path, &st) == 0 && (uint64_t)st.st_size == 2 * page, "resize: %s", errmsg);
+    result = millpond_resize(pond, 7 << 20, errmsg);
+    REQUIRE(result == MILLPOND_OK && stat(path, &st) == 0 && (uint64_t)st.st_size == 4 * page, "resize: %s", errmsg);
+    for (uint64_t i = 0; i < 100; i++) REQUIRE(support_get(pond, i) != 0, "key %llu is gone", (unsigned long long)i);
+    options.flags = MILLPOND_CREATE;
+    options.size_bytes = (pages + 1) * page;
+    struct millpond *larger = NULL;
+    result = millpond_open(&larger, support_path("huge/larger"), &options, errmsg);
+    REQUIRE(result == MILLPOND_ERR_NO_SPACE && strstr(errmsg, "nr_hugepages"), "more than there are: %d: %s", result, errmsg);
+    REQUIRE(millpond_sync(pond) == MILLPOND_OK, "sync");
+    millpond_close(pond);
+    support_require_whole(path);
+    REQUIRE(support_count_files(folder) == 1 && unlink(path) == 0, "something is left");
+    REQUIRE(huge_pages_free() == pages, "%lu of %lu huge pages are free again", huge_pages_free(), pages);
+    REQUIRE(umount(folder) == 0, "umount: %s", strerror(errno));
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const struct support_case cases[] = {
         {"a deleted file serves those who have it open", deleted, 30000},
@@ -302,6 +354,7 @@ int main(int argc, char **argv) {
         {"a file copied while it is written opens empty, and the original does not notice", copied, 60000},
         {"a synced copy put in the place of the original is a file of its own", copied_over, 30000},
         {"another time namespace makes no difference", time_namespaces, 30000},
+        {"a file of huge pages that were set aside is served as any", on_hugetlbfs, 60000},
     };
     return support_run_cases(argc, argv, cases, sizeof cases / sizeof *cases);
 }
