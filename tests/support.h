@@ -16,6 +16,19 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* A build with a sanitizer: slower, hungry for address space, and a child that is forked beside threads may inherit the locks of its
+ * allocator for ever (gcc 12, clang 14). */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define SANITIZED 1
+#elif defined __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 #define SUPPORT_FAILED  97 /* exit status of a process in which a requirement did not hold */
 #define SUPPORT_SKIPPED 77 /* exit status of a program or case that cannot run here */
 

@@ -14,17 +14,6 @@
 #include <criterion/hooks.h>
 #include <stdio.h>
 
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#define SANITIZED 1
-#elif defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 /* Criterion is silent about skipped tests; this says which and why. */
 #define SKIP_TEST(reason)                                                                                                                  \
     do {                                                                                                                                   \

@@ -86,9 +86,7 @@ static int beyond_a_file_size_limit(void *arg) {
 
 static int beyond_an_address_space_limit(void *arg) {
     (void)arg;
-#if defined __SANITIZE_ADDRESS__
-    return support_skip("a sanitizer needs the address space");
-#endif
+    if (SANITIZED) return support_skip("a sanitizer needs the address space");
     begin("space-limit.pond", 1 << 20);
     struct attempt_limit limit = {RLIMIT_AS, 80 << 20};
     become_limited(&limit);
@@ -201,6 +199,7 @@ static int do_everything_once(void *arg) {
 
 static int forks(void *arg) {
     (void)arg;
+    if (SANITIZED) return support_skip("a child waits for a lock of the sanitizer's allocator that a thread of its parent held");
     begin("forks.pond", 1 << 20);
     pthread_t threads[6];
     for (uintptr_t i = 0; i < 6; i++) REQUIRE(pthread_create(&threads[i], NULL, keep_at_it, (void *)i) == 0, "no thread");
