@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """tools/try, tools/test and what they share: with a fake apt, cmake and ctest in the path, so that nothing is installed or built."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -128,6 +129,35 @@ class Scripts(PondCase):
         self.assertIn(" -L ^(soak)$", self.log()[-1])
         self.assertEqual(self.bash("tools/test", "--only", "cli_").returncode, 0)
         self.assertIn(" -R cli_ -LE ^(soak|long|fuzz|matrix)$", self.log()[-1])
+
+    def matrix(self, *words, units=("fine", "leaky")):
+        """Runs tools/test --matrix with programs that are said to be unit tests, and a valgrind that complains about `leaky`."""
+        tests = json.dumps({"tests": [{"command": ["tests/" + name]} for name in units]})
+        report = '<testsuite><testcase name="a" status="run"/></testsuite>'
+        self.fake("ctest", 'while [ "$1" != --test-dir ]; do shift; done\ncase "$*" in *--show-only*)\n'
+                  f"echo '{tests}';;\n*) mkdir -p \"$2\"; echo '{report}' >\"$2/report.xml\";;\nesac")
+        self.fake("valgrind", 'case "$*" in *leaky*) echo "==12== Invalid read of size 8" ;; esac')
+        return self.bash("tools/test", "--matrix", *words)
+
+    def test_the_matrix_counts_every_build_and_every_program_under_valgrind(self):
+        done = self.matrix()
+        self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("5 passed, 1 failed", 1), done)
+        self.assertIn("==12== Invalid read of size 8\ntools/test: leaky failed under valgrind\n", done.stdout)
+        self.assertIn("tools/test: fine passed under valgrind\n", done.stdout)
+        self.assertEqual(self.matrix(units=("fine",)).returncode, 0)  # and nothing is left of the failure before
+
+    def test_the_matrix_runs_once_what_is_the_same_in_every_build(self):
+        self.matrix()
+        runs = [line for line in self.log() if line.startswith("ctest ") and "--output-junit" in line]
+        self.assertEqual([line.split()[2] for line in runs], ["build/" + name for name in ("test", "asan", "tsan", "clang")])
+        self.assertTrue(runs[0].endswith(" -LE ^(soak|long|fuzz|matrix)$"), runs[0])
+        for line in runs[1:]:
+            self.assertTrue(line.endswith(" -LE ^(soak|long|fuzz|matrix|model|cross)$"), line)
+
+    def test_a_part_of_the_matrix_without_unit_tests_needs_no_valgrind(self):
+        done = self.matrix("--label", "mp", units=())
+        self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("4 passed, 0 failed", 0), done)
+        self.assertFalse([line for line in self.log() if line.startswith("valgrind")])
 
     def test_wrong_usage(self):
         for words in (["--nonsense"], ["--label"], ["x"]):
