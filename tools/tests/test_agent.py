@@ -162,11 +162,10 @@ class Nodes(PondCase):
         self.fail(f"the agent never said {event}")
 
     def end_agent(self, node, number=signal.SIGTERM):
-        agent = self.agents.pop(node)
+        agent = self.agents[node]
         agent.send_signal(number)
-        if number == signal.SIGTERM:
-            agent.send_signal(signal.SIGCONT)
         out, err = agent.communicate(timeout=SECONDS)
+        del self.agents[node]
         if number == signal.SIGTERM:
             self.assertEqual((agent.returncode, err), (0, b""))
             return json.loads((self.logs[node] + out).splitlines()[-1])
