@@ -99,7 +99,8 @@ static void free_item(struct item *item) {
 /* In order, each once, and only what can be read. */
 static void settle(struct store *store) {
     size_t kept = 0;
-    qsort(store->items, store->count, sizeof *store->items, by_name);
+    if (store->count > 0)
+        qsort(store->items, store->count, sizeof *store->items, by_name);
     for (size_t i = 0; i < store->count && !host_interrupted; i++) {
         bool again = kept > 0 && by_name(&store->items[kept - 1], &store->items[i]) == 0;
         if (!again && look_at(store, &store->items[i]))
