@@ -3,12 +3,26 @@
 
 #include "fake.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct fake *fake_new(void) {
-    return support_share(sizeof(struct fake));
+    struct fake *fake = support_share(sizeof *fake);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(&fake->whole, &attributes);
+    pthread_mutexattr_destroy(&attributes);
+    return fake;
 }
+
+static void lock(struct fake *fake) {
+    if (pthread_mutex_lock(&fake->whole) == EOWNERDEAD) pthread_mutex_consistent(&fake->whole);
+}
+
+static void unlock(struct fake *fake) { pthread_mutex_unlock(&fake->whole); }
 
 static int find(struct fake *fake, const void *key, size_t key_bytes, bool make) {
     char text[32] = "";
@@ -23,9 +37,11 @@ static int find(struct fake *fake, const void *key, size_t key_bytes, bool make)
 }
 
 void fake_set(struct fake *fake, const char *key, const char *value) {
+    lock(fake);
     int i = find(fake, key, strlen(key), true);
     fake->at[i].there = value != NULL;
     if (value) snprintf(fake->at[i].value, sizeof fake->at[i].value, "%s", value);
+    unlock(fake);
 }
 
 const char *fake_get(struct fake *fake, const char *key) {
@@ -49,6 +65,7 @@ static int load(void *state, struct millpond_store_item *item, const struct mill
     struct fake *fake = state;
     fake->loads++;
     item->result = begin(fake, call);
+    lock(fake);
     int i = find(fake, item->key, item->key_bytes, false);
     if (item->result == MILLPOND_OK && (i < 0 || !fake->at[i].there)) item->result = MILLPOND_MISS;
     if (item->result == MILLPOND_OK) {
@@ -56,6 +73,7 @@ static int load(void *state, struct millpond_store_item *item, const struct mill
         item->value_bytes = strlen(item->value);
         item->ttl_ms = fake->ttl_ms;
     }
+    unlock(fake);
     fake->inside++;
     support_sleep_ms((unsigned)fake->wait_ms);
     end(fake);
@@ -82,10 +100,13 @@ static int store(void *state, const void *key, size_t key_bytes, const void *val
 static int erase(void *state, const void *key, size_t key_bytes, const struct millpond_store_call *call) {
     struct fake *fake = state;
     fake->erases++;
-    int result = begin(fake, call), i = find(fake, key, key_bytes, false);
+    int result = begin(fake, call);
     if (result != MILLPOND_OK) return result;
+    lock(fake);
+    int i = find(fake, key, key_bytes, false);
     result = i >= 0 && fake->at[i].there ? MILLPOND_OK : MILLPOND_MISS;
     if (result == MILLPOND_OK) fake->at[i].there = false;
+    unlock(fake);
     end(fake);
     return result;
 }

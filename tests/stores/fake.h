@@ -6,11 +6,13 @@
 
 #include "contract.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum { FAKE_KEYS = 16 };
 
 struct fake {
+    pthread_mutex_t whole; /* a value is stored and loaded as a whole, as by any store */
     struct {
         char key[32];
         char value[64];
