@@ -51,7 +51,7 @@ enum pond_walk_phase { SCAN = 0, COOL = 1, DROP = 2, PACK = 3 };
 /* An entry of the victim, decoded. */
 struct item {
     uint32_t where;
-    int live_bytes_only; /* dead, or a hole */
+    int live_bytes_only; /* dead, or a hole: then only d.units is set */
     struct pond_decoded d;
     struct pond_chunk_key chunk;
     uint64_t hash;
@@ -209,7 +209,8 @@ static void scan_item(struct walker *w, const struct item *item) {
 /* Chunks leave their value's counter to its root, which comes behind them: it must not seem cold then. */
 static void cool_item(struct walker *w, const struct item *item) {
     struct pond_spot spot;
-    if (!(item->d.flags & POND_ENTRY_CHUNK) && lives(w, item, &spot)) lower_hits(w, item, &spot, w->queue == POND_SMALL);
+    if (item->live_bytes_only || item->d.flags & POND_ENTRY_CHUNK) return;
+    if (lives(w, item, &spot)) lower_hits(w, item, &spot, w->queue == POND_SMALL);
 }
 
 /* ---- the walk ---- */
