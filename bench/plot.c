@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PANELS_IN_A_ROW = 3 };
+
 /* In single quotes gnuplot takes everything as it is, but the quote itself, which is doubled. */
 static void put_quoted(FILE *out, const char *text) {
     fputc('\'', out);
@@ -35,9 +37,11 @@ void plot_open(struct plot *plot, const char *path, const char *title, unsigned 
     plot->gnuplot = popen("gnuplot", "w");
     if (!plot->gnuplot)
         host_fail("%s: cannot be drawn: gnuplot: %s; install gnuplot-nox", path, strerror(errno));
-    fprintf(plot->gnuplot, "set terminal svg size %u,420 noenhanced font 'sans,12' background 'white'\nset output ", panels * 620);
+    unsigned columns = panels < PANELS_IN_A_ROW ? panels : PANELS_IN_A_ROW, rows = (panels + columns - 1) / columns;
+    fprintf(plot->gnuplot, "set terminal svg size %u,%u noenhanced font 'sans,12' background 'white'\nset output ", columns * 620,
+            rows * 420);
     put_quoted(plot->gnuplot, path);
-    fprintf(plot->gnuplot, "\nset multiplot layout 1,%u title ", panels);
+    fprintf(plot->gnuplot, "\nset multiplot layout %u,%u title ", rows, columns);
     put_quoted(plot->gnuplot, title);
     fputs("\nset grid ytics lt 1 lc rgb '#dddddd'\nset border 3 lc rgb '#555555'\nset tics nomirror\n", plot->gnuplot);
 }
@@ -74,12 +78,14 @@ void plot_bars(struct plot *plot, const char *what, const struct plot_bar *bars,
           "$bars using 1:4:5 with labels offset 0,0.7 notitle\n", out);
 }
 
-void plot_curves(struct plot *plot, const char *what, const char *const *places, size_t place_count, const struct plot_curve *curves,
-                 size_t curve_count) {
+void plot_curves(struct plot *plot, const char *what, enum plot_unit unit, const char *const *places, size_t place_count,
+                 const struct plot_curve *curves, size_t curve_count) {
     static const char *const colours[] = {"#4878a8", "#c44e52", "#55a868", "#8172b2", "#cc9944", "#64b5cd", "#777777", "#b07aa1"};
     FILE *out = plot->gnuplot;
-    fputs("set logscale y\nset format y '%.0s%cs'\nset yrange [*:*]\nset offsets 0,0,0,0\nset key outside right top\n"
-          "set title ", out);
+    static const char *const scales[] = {[PLOT_NS] = "set logscale y\nset format y '%.0s%cs'\nset yrange [*:*]\n",
+                                         [PLOT_RATES] = "set logscale y\nset format y '%.1s%c'\nset yrange [*:*]\n",
+                                         [PLOT_SHARES] = "unset logscale\nset format y '%g'\nset yrange [0:*]\n"};
+    fprintf(out, "%sset offsets 0,0,0,0\nset key outside right top\nset title ", scales[unit]);
     put_quoted(out, what);
     fputs("\n", out);
     put_places(out, places, place_count, 0.3);
@@ -87,7 +93,7 @@ void plot_curves(struct plot *plot, const char *what, const char *const *places,
         fprintf(out, "$curve%zu << EOD\n", curve);
         for (size_t i = 0; i < place_count; i++) {
             if (curves[curve].values[i] > 0)
-                fprintf(out, "%zu %.10g\n", i, curves[curve].values[i] / 1e9);
+                fprintf(out, "%zu %.10g\n", i, curves[curve].values[i] / (unit == PLOT_NS ? 1e9 : 1));
         }
         fputs("EOD\n", out);
     }

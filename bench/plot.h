@@ -27,11 +27,13 @@ struct plot {
 
 /* Before a long run: fails with a sentence when gnuplot is missing or the file cannot be written. A path of NULL is no wish. */
 void plot_expect(const char *path);
+/* Panels are filled in the order of the calls, three in a row. */
 void plot_open(struct plot *plot, const char *path, const char *title, unsigned panels);
 void plot_bars(struct plot *plot, const char *what, const struct plot_bar *bars, size_t count);
-/* Curves of nanoseconds over named places on the x axis; the y axis is logarithmic. */
-void plot_curves(struct plot *plot, const char *what, const char *const *places, size_t place_count, const struct plot_curve *curves,
-                 size_t curve_count);
+/* Curves over named places on the x axis. Of nanoseconds and rates the y axis is logarithmic. */
+enum plot_unit { PLOT_NS, PLOT_RATES, PLOT_SHARES };
+void plot_curves(struct plot *plot, const char *what, enum plot_unit unit, const char *const *places, size_t place_count,
+                 const struct plot_curve *curves, size_t curve_count);
 void plot_close(struct plot *plot);
 
 #endif

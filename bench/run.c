@@ -153,8 +153,8 @@ static void load_engine(const struct run *run, struct run_result *result) {
 
 static void open_engine(const struct run *run, struct run_result *result) {
     const struct engine *engine = result->engine;
-    struct engine_spec spec = {result->folder, run->size_bytes, run->items, run->key_bytes, run->value_bytes, (unsigned)run->workers,
-                               run->hugepages};
+    struct engine_spec spec = {result->folder, run->size_bytes, run->items, run->key_bytes, run->value_bytes,
+                               (unsigned)run_workers_most(run), run->hugepages};
     if (engine->missing) {
         host_why(result->why_not, "%s", engine->missing);
         return;
@@ -170,11 +170,12 @@ static void open_engine(const struct run *run, struct run_result *result) {
     result->open = result->handle != NULL;
 }
 
-static void close_engines(struct run *run) {
+void run_close_engines(struct run *run) {
     for (unsigned i = 0; i < run->result_count; i++) {
         struct run_result *result = &run->results[i];
         if (result->open)
             result->engine->close(result->handle);
+        result->open = false;
         if (result->folder[0])
             host_remove_folder(result->folder);
     }
@@ -208,7 +209,10 @@ static const char *engine_notes(void) {
                                  (*engine)->missing ? (*engine)->missing : (*engine)->about);
     snprintf(text + used, sizeof text - used,
              "Figures are medians over the rounds, ratios are taken within each round to the first engine that takes part. Exit status 1\n"
-             "when millpond returned a wrong value or dropped out.");
+             "when millpond returned a wrong value or dropped out.\n\n"
+             "The lists of --over-workers (1,2,4), --over-items (10K,100K) and --over-values (16,1K,16K) are measured behind the run itself, a\n"
+             "third of its rounds each; of larger values fewer, so that all together are as many bytes. --plot measures and draws the usual\n"
+             "ones where a list is not given, which takes about as long as the run again; 'none' leaves one out.");
     return text;
 }
 
@@ -224,13 +228,16 @@ static int parse(struct run *run, int argc, char **argv) {
         {"engines", ARGS_TEXT, &run->engine_list, "LIST", "names with commas; ratios are to the first", 0, 0},
         {"seconds", ARGS_TIME, &run->run_ns, "T", "of one engine in one round", 1, 0},
         {"rounds", ARGS_COUNT, &run->rounds, "N", "rounds", 1, RUN_ROUNDS_MAX},
-        {"size", ARGS_SIZE, &run->size_bytes, "S", "what an engine may take (2.5 times the keys and values, and 32 bytes each)", 1, 0},
+        {"size", ARGS_SIZE, &run->size_asked, "S", "what an engine may take (2.5 times the keys and values, and 32 bytes each)", 1, 0},
         {"sample", ARGS_COUNT, &run->sample, "N", "every Nth operation is clocked alone", 1, 1 << 20},
         {"verify", ARGS_FLAG, &run->verify, NULL, "compare every byte of every value (else the first eight)", 0, 0},
         {"hugepages", ARGS_FLAG, &run->hugepages, NULL, "huge pages for millpond and limit, where the system can", 0, 0},
         {"folder", ARGS_TEXT, &run->folder, "PATH", "where the files lie (else in memory where they fit)", 0, 0},
         {"seed", ARGS_COUNT, &run->seed, "N", "of the random choices", 0, 0},
-        {"plot", ARGS_TEXT, &run->plot_path, "FILE.svg", "draw it, with gnuplot", 0, 0},
+        {"over-workers", ARGS_TEXT, &run->over_lists[RUN_OVER_WORKERS], "LIST", "also with these numbers of processes; see below", 0, 0},
+        {"over-items", ARGS_TEXT, &run->over_lists[RUN_OVER_ITEMS], "LIST", "also with these numbers of keys", 0, 0},
+        {"over-values", ARGS_TEXT, &run->over_lists[RUN_OVER_VALUES], "LIST", "also with these bytes of a value", 0, 0},
+        {"plot", ARGS_TEXT, &run->plot_path, "FILE.svg", "draw it, with gnuplot, and these three with it", 0, 0},
         {"json", ARGS_JSON, &run->json_wish, "[FILE]", "figures for a program, on standard output or into a file", 0, 0},
         {NULL, ARGS_FLAG, NULL, NULL, NULL, 0, 0}};
     const struct args_verb verb = {"run", "Engines side by side, in interleaved rounds.",
@@ -243,10 +250,11 @@ static int parse(struct run *run, int argc, char **argv) {
         return args_wrong("run", "--dist %s: that is none of uniform, zipf:0.99, hot, hot:N", run->dist_text);
     if (run->mget > 0 && run->reads == 0)
         return args_wrong("run", "--mget without reads; raise --reads");
-    return choose_engines(run);
+    outcome = choose_engines(run);
+    return outcome == ARGS_GO ? run_series_choose(run) : outcome;
 }
 
-static void measure(struct run *run) {
+void run_load(struct run *run) {
     bool terminal = isatty(STDERR_FILENO) == 1;
     for (unsigned i = 0; i < run->result_count && !host_interrupted; i++) {
         struct run_result *result = &run->results[i];
@@ -256,6 +264,12 @@ static void measure(struct run *run) {
         if (result->open)
             load_engine(run, result);
     }
+    if (terminal)
+        fputs("\r\033[K", stderr);
+}
+
+void run_rounds(struct run *run) {
+    bool terminal = isatty(STDERR_FILENO) == 1;
     for (uint64_t round = 0; round < run->rounds; round++) {
         for (unsigned i = 0; i < run->result_count && !host_interrupted; i++) {
             struct run_result *result = &run->results[i];
@@ -272,7 +286,7 @@ static void measure(struct run *run) {
 }
 
 /* A round counts for a ratio when both engines finished it; an engine that dropped out has finished the first ones only. */
-static void take_ratios(struct run *run) {
+void run_take_ratios(struct run *run) {
     const struct run_result *first = NULL;
     for (unsigned i = 0; i < run->result_count && !first; i++) {
         if (run->results[i].rounds > 0)
@@ -287,35 +301,40 @@ static void take_ratios(struct run *run) {
     }
 }
 
+uint64_t run_size_for(const struct run *run, const struct run *like) {
+    uint64_t each = run->key_bytes + run->value_bytes + 32, like_each = like->key_bytes + like->value_bytes + 32;
+    if (like->size_asked == 0)
+        return run->items * each * 5 / 2 + (16 << 20);
+    return (uint64_t)((double)like->size_asked * (double)(run->items * each) / (double)(like->items * like_each)) + 1;
+}
+
 int verb_run(int argc, char **argv) {
     static struct run run = {
         .workers = 2, .items = 1000000, .value_bytes = 100, .key_bytes = 24, .reads = 95, .run_ns = 3000000000, .rounds = 5, .sample = 16,
         .seed = 1, .dist_text = "zipf:0.99", .engine_list = "millpond,limit,lmdb"};
     struct json json;
-    int status = 0;
     int outcome = parse(&run, argc, argv);
     if (outcome != ARGS_GO)
         return outcome;
     plot_expect(run.plot_path);
     report_open(&json, &run.json_wish);
-    if (run.size_bytes == 0)
-        run.size_bytes = (run.items * (run.key_bytes + run.value_bytes + 32)) * 5 / 2 + (16 << 20);
+    run.size_bytes = run.size_asked > 0 ? run.size_asked : run_size_for(&run, &run);
     if (!run.folder)
         run.folder = host_scratch(run.size_bytes * run.result_count);
-    run.draws = workload_draw(&run.dist, (uint32_t)run.items, run.reads, (unsigned)run.workers, run.seed);
-    shared = host_shared(sizeof *shared + run.workers * sizeof *shared->slots);
-    measure(&run);
-    take_ratios(&run);
-    close_engines(&run);
+    run.draws = workload_draw(&run.dist, (uint32_t)run.items, run.reads, (unsigned)run_workers_most(&run), run.seed);
+    shared = host_shared(sizeof *shared + run_workers_most(&run) * sizeof *shared->slots);
+    run_load(&run);
+    run_rounds(&run);
+    run_take_ratios(&run);
+    run_series_measure(&run, RUN_OVER_WORKERS);
+    run_close_engines(&run);
+    run_series_measure(&run, RUN_OVER_ITEMS);
+    run_series_measure(&run, RUN_OVER_VALUES);
     if (json.out != stdout)
         run_print(&run);
     run_write_json(&run, &json);
     report_close(&json);
     if (run.plot_path)
         run_plot(&run);
-    for (unsigned i = 0; i < run.result_count; i++) {
-        const struct run_result *result = &run.results[i];
-        status |= result->engine == &engine_millpond && (result->wrong > 0 || result->errors > 0 || result->why_not[0] != 0);
-    }
-    return status;
+    return run_is_wrong(&run);
 }

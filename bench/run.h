@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* run.h: what `millpond-bench run` measures, between those who measure (run.c,
- * run_worker.c) and the one who tells (run_report.c). */
+ * run_series.c, run_worker.c) and the one who tells (run_report.c). */
 #ifndef BENCH_RUN_H
 #define BENCH_RUN_H
 
@@ -11,7 +11,10 @@
 #include "report.h"
 #include "zipf.h"
 
-enum { RUN_ENGINES_MAX = 16, RUN_ROUNDS_MAX = 101, RUN_WORKERS_MAX = 64 };
+enum { RUN_ENGINES_MAX = 16, RUN_ROUNDS_MAX = 101, RUN_WORKERS_MAX = 64, RUN_POINTS_MAX = 8 };
+
+/* What else is changed, one at a time. */
+enum run_over { RUN_OVER_WORKERS, RUN_OVER_ITEMS, RUN_OVER_VALUES, RUN_SERIES };
 
 /* What one worker reports of one round. */
 struct run_slot {
@@ -46,9 +49,19 @@ struct run_result {
     struct histogram get, set;
 };
 
+struct run;
+struct run_series {
+    unsigned count;                     /* 0: not wanted */
+    uint64_t numbers[RUN_POINTS_MAX];   /* in order; the run's own among them */
+    struct run *points[RUN_POINTS_MAX]; /* what was measured with each; NULL: nothing, interrupted */
+};
+
 struct run {
     uint64_t workers, items, value_bytes, key_bytes, reads, mget, run_ns, rounds, size_bytes, sample, seed;
+    uint64_t size_asked; /* 0: size_bytes follows from the items */
     bool verify, hugepages;
+    const char *over_lists[RUN_SERIES]; /* as given, or NULL */
+    struct run_series series[RUN_SERIES];
     const char *dist_text, *engine_list, *plot_path, *folder;
     struct args_json json_wish;
     struct dist dist;
@@ -62,6 +75,21 @@ void run_worker_round(const struct run *run, const struct run_result *result, st
     __attribute__((noreturn));
 void run_worker_load(const struct run *run, const struct run_result *result, struct run_shared *shared, const uint32_t *order)
     __attribute__((noreturn));
+
+/* Opens and loads every engine; a round of each, one after the other, for all rounds; ratios to the first engine. */
+void run_load(struct run *run);
+void run_rounds(struct run *run);
+void run_take_ratios(struct run *run);
+void run_close_engines(struct run *run);
+/* What an engine may take: what was asked for `like`, in proportion, or by the items. */
+uint64_t run_size_for(const struct run *run, const struct run *like);
+
+/* Series (run_series.c). Which ones are wanted: ARGS_GO, or the status to end with after a sentence. */
+int run_series_choose(struct run *run);
+uint64_t run_workers_most(const struct run *run);
+void run_series_measure(struct run *run, enum run_over over);
+/* Did millpond, anywhere, return a wrong value or drop out? */
+bool run_is_wrong(const struct run *run);
 
 double run_median(const double *values, uint64_t count);
 void run_print(const struct run *run);

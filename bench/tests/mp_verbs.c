@@ -2,6 +2,7 @@
 /* mp_verbs.c: the program itself: each verb for a moment, with kills and damage from outside, and wrong usage. */
 #include "program.h"
 
+#include "host.h"
 #include "zipf.h"
 #include <millpond.h>
 
@@ -238,6 +239,62 @@ Test(verbs, run_measures_engines_side_by_side) {
             cr_assert_float_eq(real(engine, "ratio"), 1, 1e-9);
     }
     json_decref(root);
+    program_free(&program);
+}
+
+static bool file_says(const char *name, const char *text) {
+    static char content[1 << 20];
+    FILE *file = fopen(program_path(name), "r");
+    cr_assert_not_null(file);
+    content[fread(content, 1, sizeof content - 1, file)] = 0;
+    fclose(file);
+    return strstr(content, text) != NULL;
+}
+
+/* The numbers of one of a run's series: "2,3" is not there twice, and the run's own number is among them. */
+static void expect_series(json_t *series, const char *over, const char *expected) {
+    char text[256] = "";
+    json_t *points = json_object_get(series, "points"), *point, *engine;
+    size_t at, which;
+    cr_assert_str_eq(json_string_value(json_object_get(series, "over")), over);
+    json_array_foreach(points, at, point) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%llu ", (unsigned long long)number(point, over));
+        json_array_foreach(json_object_get(point, "engines"), which, engine) {
+            cr_assert_gt(real(engine, "ns_per_op"), 1);
+            cr_assert_eq(number(engine, "wrong"), 0);
+        }
+        cr_assert_eq(which, 2);
+    }
+    cr_assert_str_eq(text, expected);
+}
+
+Test(verbs, run_goes_over_processes_items_and_values_and_draws_all) {
+    struct program program;
+    PROGRAM_RUN(&program, "run", "--engines", "limit,millpond", "--items", "2K", "--reads", "100", "--seconds", "20ms", "--rounds", "2",
+                "--over-workers", "3,1,3", "--over-items", "500", "--over-values", "1K,16", "--json", program_path("out.json"));
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    cr_assert(strstr(program.out, "processes") && strstr(program.out, "1.0 KiB"), "%s", program.out);
+    json_t *root = json_load_file(program_path("out.json"), 0, NULL), *list = json_object_get(root, "series");
+    cr_assert_eq(json_array_size(list), 3);
+    expect_series(json_array_get(list, 0), "workers", "1 2 3 ");
+    expect_series(json_array_get(list, 1), "items", "500 2000 ");
+    expect_series(json_array_get(list, 2), "value_bytes", "16 100 1024 ");
+    json_t *larger = json_array_get(json_object_get(json_array_get(list, 2), "points"), 2);
+    cr_assert_lt(number(larger, "items"), 400, "values of a KiB take more room than the run's");
+    json_decref(root);
+    program_free(&program);
+    PROGRAM_RUN(&program, "run", "--over-items", "10,many");
+    cr_assert_eq(program.status, 2);
+    cr_assert(strstr(program.err, "'many'") && lines(program.err) == 1, "%s", program.err);
+    program_free(&program);
+    if (!host_has_program("gnuplot"))
+        return;
+    PROGRAM_RUN(&program, "run", "--engines", "limit,millpond", "--items", "2K", "--seconds", "20ms", "--rounds", "1", "--over-values", "none",
+                "--plot", program_path("out.svg"));
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    cr_assert(file_says("out.svg", "latency") && file_says("out.svg", "all processes") && file_says("out.svg", "by items"));
+    cr_assert(!file_says("out.svg", "by the value"), "what was left out is drawn");
     program_free(&program);
 }
 
