@@ -10,15 +10,20 @@
 
 enum { PANELS_IN_A_ROW = 3 };
 
-/* In single quotes gnuplot takes everything as it is, but the quote itself, which is doubled. */
-static void put_quoted(FILE *out, const char *text) {
+/* In single quotes gnuplot takes everything as it is, but the quote itself, which is doubled; in the names of places also the percent sign,
+ * which begins a format there. */
+static void put_doubled(FILE *out, const char *text, const char *doubled) {
     fputc('\'', out);
     for (; *text; text++) {
-        if (*text == '\'')
-            fputc('\'', out);
+        if (strchr(doubled, *text))
+            fputc(*text, out);
         fputc(*text == '\n' ? ' ' : *text, out);
     }
     fputc('\'', out);
+}
+
+static void put_quoted(FILE *out, const char *text) {
+    put_doubled(out, text, "'");
 }
 
 void plot_expect(const char *path) {
@@ -51,7 +56,7 @@ static void put_places(FILE *out, const char *const *names, size_t count, double
     fprintf(out, "set xrange [%g:%g]\nset xtics nomirror (", -margin, (double)count - 1 + margin);
     for (size_t i = 0; i < count; i++) {
         fputs(i > 0 ? ", " : "", out);
-        put_quoted(out, names[i]);
+        put_doubled(out, names[i], "'%");
         fprintf(out, " %zu", i);
     }
     fputs(")\n", out);

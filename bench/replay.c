@@ -187,12 +187,14 @@ static void replay_pond(struct replay *replay) {
         replay_once(replay, pond);
         millpond_close(pond);
         if (!replay->equal || replay->items_wanted == 0 || replay->items_most <= replay->items_wanted || turn == TURNS_MAX)
-            return;
+            break;
         uint64_t over = (replay->items_most - replay->items_wanted) * (replay->size_bytes / replay->items_most + 1);
         uint64_t least = turn < 2 ? PAGE_BYTES : replay->stats.segment_bytes; /* less than a segment may change nothing */
         replay->size_bytes -= over > least ? over : least;
         unlink(path); /* made by replay_create, which takes no file that was there */
     }
+    if (!replay->file)
+        unlink(own);
 }
 
 /* ---- the policies ---- */
@@ -251,7 +253,7 @@ static int choose_policies(struct replay *replay) {
 static int parse(struct replay *replay, enum trace_format *format, int argc, char **argv) {
     const struct args_option options[] = {
         {"size", ARGS_SIZE, &replay->size_bytes, "S", "size of the cache file", 1, 0},
-        {"items", ARGS_TEXT, &replay->items_text, "N|P%", "in its place: a file for N equal items, or for P % of the trace's keys", 0, 0},
+        {"items", ARGS_TEXT, &replay->items_text, "LIST", "in its place: files for N items, or P% of the trace's keys: 25836 or 0.1%,1%,10%", 0, 0},
         {"entry", ARGS_SIZE, &replay->entry_bytes, "S", "of equal items (124, more for few); with sizes: for the index", 1, 1 << 26},
         {"value-sizes", ARGS_TEXT, &replay->sizes_path, "FILE", "each key's hash picks its value's size from these lines", 0, 0},
         {"overwrite", ARGS_COUNT, &replay->overwrite, "P", "of a hundred hits, how many are followed by a set", 0, 100},
@@ -272,7 +274,7 @@ static int parse(struct replay *replay, enum trace_format *format, int argc, cha
         {NULL, ARGS_FLAG, NULL, NULL, NULL, 0, 0}};
     const struct args_verb verb = {
         "replay", "Replays a trace: each request is a get, each miss is followed by a set.",
-        "TRACE (--size 64M | --items N) [--policies all]",
+        "TRACE (--size 64M | --items 1%,10%) [--policies all]",
         "TRACE is text, one `key`, `key,size` or `time,key,size` a line, or oracleGeneral (24-byte records); plain or zstd; - is standard\n"
         "input. The policies are exact, item by item, at as many items as --items says, or at as many bytes as the file's segments have\n"
         "(an item costs its key, its value and 16 bytes). Exit status 1 when a value was wrong.",
@@ -289,16 +291,16 @@ static int parse(struct replay *replay, enum trace_format *format, int argc, cha
         return args_wrong("replay", "--overwrite and --delete are more than 100 of a hundred hits together");
     if ((replay->size_bytes > 0) == (replay->items_text != NULL))
         return args_wrong("replay", "exactly one of --size and --items is needed");
+    if (replay->file && replay->items_text && strchr(replay->items_text, ','))
+        return args_wrong("replay", "--file keeps one cache file; name one number of --items");
     replay->shape.shards = (uint32_t)replay->shards;
     return choose_policies(replay);
 }
 
 /* "25836", "1M", or "10%" of the keys. */
 static int take_items(struct replay *replay) {
-    const char *text = replay->items_text;
+    const char *text = replay->size_name;
     char *end;
-    if (!text)
-        return ARGS_GO;
     double share = strtod(text, &end);
     if (end != text && strcmp(end, "%") == 0 && share > 0 && share <= 100)
         replay->items_wanted = (uint64_t)(share / 100 * replay->trace.key_count);
@@ -309,11 +311,34 @@ static int take_items(struct replay *replay) {
     return ARGS_GO;
 }
 
-static void choose_size(struct replay *replay) {
+/* One replay for each word of --items, or the one of --size. */
+static int take_sizes(const struct replay *asked, struct replay *sizes, unsigned *count) {
+    const char *from = asked->items_text;
+    sizes[0] = *asked;
+    *count = from ? 0 : 1;
+    while (from && *from) {
+        size_t bytes = strcspn(from, ",");
+        if (*count == REPLAY_SIZES_MAX)
+            return args_wrong("replay", "--items %s: more than %d", asked->items_text, REPLAY_SIZES_MAX);
+        struct replay *size = &sizes[(*count)++];
+        *size = *asked;
+        if (bytes >= sizeof size->size_name)
+            return args_wrong("replay", "--items %s: that is not a number such as 25836, or a share such as 10%%", asked->items_text);
+        memcpy(size->size_name, from, bytes);
+        int outcome = take_items(size);
+        if (outcome != ARGS_GO)
+            return outcome;
+        from += bytes + (from[bytes] == ',');
+    }
+    return *count > 0 ? ARGS_GO : args_wrong("replay", "--items names no number");
+}
+
+/* False, and a sentence, when there can be no such file. */
+static bool choose_size(struct replay *replay) {
     char why[HOST_WHY_BYTES];
     bool good = true;
     if (replay->items_wanted == 0)
-        return;
+        return true;
     if (replay->equal)
         good = replay_size_for_items(&replay->shape, replay->items_wanted, &replay->size_bytes, why);
     else
@@ -321,42 +346,74 @@ static void choose_size(struct replay *replay) {
     if (host_interrupted)
         host_fail("%s: interrupted", replay->path);
     if (!good)
-        host_fail("%s: a file for %llu items: %s", replay->path, (unsigned long long)replay->items_wanted, why);
+        host_warn("%s: a file for %llu items: %s", replay->path, (unsigned long long)replay->items_wanted, why);
+    return good;
+}
+
+static bool measure(struct replay *replay) {
+    replay->shape.entry_bytes = replay->equal || replay->entry_asked ? replay->entry_bytes : replay->cost_median - REPLAY_HEADER_BYTES;
+    if (!choose_size(replay))
+        return false;
+    replay_pond(replay);
+    replay_policies(replay);
+    if (replay->wrong > 0 || replay->errors > 0)
+        host_warn("replay: %llu wrong values, %llu errors", (unsigned long long)replay->wrong, (unsigned long long)replay->errors);
+    return true;
+}
+
+/* Measures each size; what cannot be is left out. ARGS_GO, or the status to end with after a sentence. */
+static int measure_all(struct replay *sizes, unsigned *count, bool *wrong) {
+    uint64_t most = 0;
+    unsigned done = 0;
+    for (unsigned i = 0; i < *count; i++)
+        most = sizes[i].items_wanted > most ? sizes[i].items_wanted : most;
+    for (unsigned i = 0; i < *count; i++) {
+        struct replay *replay = &sizes[done];
+        if (i != done)
+            *replay = sizes[i];
+        int outcome = replay_take_requests(replay);
+        if (outcome != ARGS_GO)
+            return outcome;
+        uint64_t bytes = (uint64_t)((double)most * replay->cost_mean * 5 / 4);
+        replay->shape.folder = host_scratch(replay->size_bytes > 0 ? replay->size_bytes : bytes);
+        if (measure(replay)) {
+            *wrong |= replay->wrong > 0 || replay->errors > 0;
+            done++;
+        }
+        replay_free_requests(replay);
+    }
+    *count = done;
+    return done > 0 ? ARGS_GO : 3;
 }
 
 int verb_replay(int argc, char **argv) {
-    static struct replay replay = {.workers = 1, .policy_list = "", .format_text = "auto", .seed = 1};
+    static struct replay asked = {.workers = 1, .policy_list = "", .format_text = "auto", .seed = 1}, sizes[REPLAY_SIZES_MAX];
     enum trace_format format;
     struct json json;
     char why[HOST_WHY_BYTES];
-    int outcome = parse(&replay, &format, argc, argv);
+    unsigned count;
+    bool wrong = false;
+    int outcome = parse(&asked, &format, argc, argv);
     if (outcome != ARGS_GO)
         return outcome;
-    plot_expect(replay.plot_path);
-    if (!trace_load(&replay.trace, replay.path, format, why))
+    plot_expect(asked.plot_path);
+    if (!trace_load(&asked.trace, asked.path, format, why))
         host_fail("%s", why);
     if (host_interrupted)
-        host_fail("%s: interrupted", replay.path);
-    outcome = take_items(&replay);
-    if (outcome == ARGS_GO)
-        outcome = replay_take_requests(&replay);
+        host_fail("%s: interrupted", asked.path);
+    outcome = take_sizes(&asked, sizes, &count);
     if (outcome != ARGS_GO)
         return outcome;
-    report_open(&json, &replay.json_wish);
-    replay.shape.entry_bytes = replay.equal || replay.entry_asked ? replay.entry_bytes : replay.cost_median - REPLAY_HEADER_BYTES;
-    replay.shape.folder = host_scratch(replay.size_bytes > 0 ? replay.size_bytes : wanted_bytes(&replay) * 5 / 4);
-    choose_size(&replay);
-    replay_pond(&replay);
-    replay_policies(&replay);
+    report_open(&json, &asked.json_wish);
+    outcome = measure_all(sizes, &count, &wrong);
+    if (outcome != ARGS_GO)
+        return outcome;
     if (json.out != stdout)
-        replay_print(&replay);
-    replay_write_json(&replay, &json);
+        replay_print(sizes, count);
+    replay_write_json(sizes, count, &json);
     report_close(&json);
-    if (replay.plot_path)
-        replay_plot(&replay);
-    bool wrong = replay.wrong > 0 || replay.errors > 0;
-    if (wrong)
-        host_warn("replay: %llu wrong values, %llu errors", (unsigned long long)replay.wrong, (unsigned long long)replay.errors);
-    replay_free_requests(&replay);
+    if (asked.plot_path)
+        replay_plot(sizes, count);
+    trace_free(&asked.trace);
     return wrong;
 }

@@ -13,6 +13,7 @@
 enum {
     REPLAY_POLICIES_MAX = 8,
     REPLAY_WORKERS_MAX = 64,
+    REPLAY_SIZES_MAX = 8,
     REPLAY_HEADER_BYTES = 16, /* of an entry, as the exact policies count it; what an item costs is rounded up to 8 */
     REPLAY_TTL_BYTES = 8      /* more, of one that has a time to live */
 };
@@ -32,6 +33,7 @@ struct replay_policy {
 };
 
 struct replay {
+    char size_name[32]; /* as it was asked for: "1%", "25836", "" with --size */
     const char *path, *items_text, *sizes_path, *policy_list, *format_text, *file, *plot_path, *ttl_text;
     uint64_t size_bytes, items_wanted, workers, overwrite, removal, entry_bytes, rate;
     bool grow, entry_asked;
@@ -81,8 +83,9 @@ static inline uint64_t replay_cost(uint64_t key_bytes, uint64_t value_bytes) {
     return (REPLAY_HEADER_BYTES + key_bytes + value_bytes + 7) & ~UINT64_C(7);
 }
 
-void replay_print(const struct replay *replay);
-void replay_write_json(const struct replay *replay, struct json *json);
-void replay_plot(const struct replay *replay);
+/* What was found at each of some sizes, of one trace. */
+void replay_print(const struct replay *replay, unsigned count);
+void replay_write_json(const struct replay *replay, unsigned count, struct json *json);
+void replay_plot(const struct replay *replay, unsigned count);
 
 #endif

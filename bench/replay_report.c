@@ -16,7 +16,7 @@ static const char *name_of(const char *path) {
     return strcmp(path, "-") == 0 ? "standard input" : slash ? slash + 1 : path;
 }
 
-void replay_print(const struct replay *replay) {
+static void print_one(const struct replay *replay) {
     static struct table table;
     char a[FIGURE_BYTES], b[FIGURE_BYTES];
     const struct millpond_stats *stats = &replay->stats;
@@ -64,12 +64,58 @@ void replay_print(const struct replay *replay) {
     table_print(&table, stdout);
 }
 
-void replay_write_json(const struct replay *replay, struct json *json) {
+/* How a column or a place is called. */
+static const char *size_of(const struct replay *replay, char text[FIGURE_BYTES]) {
+    return replay->size_name[0] ? replay->size_name : figure_bytes(text, replay->stats.file_bytes);
+}
+
+/* A line for each figure, a column for each size; behind a policy's miss ratio millpond's misses to it. */
+static void print_some(const struct replay *sizes, unsigned count) {
+    static struct table table;
+    static const char *const heads[] = {"file", "items at the end", "copied a byte set", "millpond"};
+    char text[FIGURE_BYTES];
+    printf("trace        %s, %llu requests of %u keys; miss ratios, and in brackets millpond's misses to it\n\n", name_of(sizes->path),
+           (unsigned long long)sizes->trace.request_count, sizes->trace.key_count);
+    table_init(&table);
+    table_cell(&table, "size");
+    for (unsigned i = 0; i < count; i++)
+        table_cell(&table, "%s", size_of(&sizes[i], text));
+    table_end_row(&table);
+    for (unsigned line = 0; line < sizeof heads / sizeof *heads; line++) {
+        table_cell(&table, "%s", heads[line]);
+        for (unsigned i = 0; i < count; i++) {
+            const struct millpond_stats *stats = &sizes[i].stats;
+            if (line == 0)
+                table_cell(&table, "%s", figure_bytes(text, stats->file_bytes));
+            else if (line == 1)
+                table_cell(&table, "%llu", (unsigned long long)stats->items);
+            else if (line == 2)
+                table_cell(&table, "%.3f", ratio(stats->bytes_copied, stats->bytes_set));
+            else
+                table_cell(&table, "%.4f", ratio(sizes[i].misses, sizes->trace.request_count));
+        }
+        table_end_row(&table);
+    }
+    for (unsigned policy = 0; policy < sizes->policy_count; policy++) {
+        table_cell(&table, "%s", sizes->policies[policy].policy->name);
+        for (unsigned i = 0; i < count; i++) {
+            uint64_t misses = sizes[i].policies[policy].misses;
+            table_cell(&table, "%.4f (%.3f)", ratio(misses, sizes->trace.request_count), ratio(sizes[i].misses, misses));
+        }
+        table_end_row(&table);
+    }
+    table_print(&table, stdout);
+}
+
+void replay_print(const struct replay *replay, unsigned count) {
+    if (count == 1)
+        print_one(replay);
+    else
+        print_some(replay, count);
+}
+
+static void write_one(const struct replay *replay, struct json *json) {
     const struct millpond_stats *stats = &replay->stats;
-    report_preamble(json, "replay");
-    report_text(json, "trace", name_of(replay->path));
-    report_u64(json, "requests", replay->trace.request_count);
-    report_u64(json, "keys", replay->trace.key_count);
     report_u64(json, "misses", replay->misses);
     report_real(json, "miss_ratio", ratio(replay->misses, replay->trace.request_count));
     report_real(json, "write_amplification", ratio(stats->bytes_copied, stats->bytes_set));
@@ -120,8 +166,51 @@ void replay_write_json(const struct replay *replay, struct json *json) {
     report_end(json);
 }
 
-void replay_plot(const struct replay *replay) {
+/* One size: its figures. Several: an array of them. */
+void replay_write_json(const struct replay *replay, unsigned count, struct json *json) {
+    report_preamble(json, "replay");
+    report_text(json, "trace", name_of(replay->path));
+    report_u64(json, "requests", replay->trace.request_count);
+    report_u64(json, "keys", replay->trace.key_count);
+    if (count == 1) {
+        write_one(replay, json);
+        return;
+    }
+    report_array(json, "sizes");
+    for (unsigned i = 0; i < count; i++) {
+        report_object(json, NULL);
+        report_text(json, "size", replay[i].size_name);
+        write_one(&replay[i], json);
+        report_end(json);
+    }
+    report_end(json);
+}
+
+static void plot_sizes(const struct replay *sizes, unsigned count, struct plot *plot) {
+    static struct plot_curve curves[REPLAY_POLICIES_MAX + 1];
+    static char texts[REPLAY_SIZES_MAX][FIGURE_BYTES];
+    const char *names[REPLAY_SIZES_MAX];
+    for (unsigned i = 0; i < count; i++)
+        names[i] = size_of(&sizes[i], texts[i]);
+    for (unsigned curve = 0; curve <= sizes->policy_count; curve++) {
+        snprintf(curves[curve].name, sizeof curves[curve].name, "%s", curve == 0 ? "millpond" : sizes->policies[curve - 1].policy->name);
+        curves[curve].colour = curve;
+        curves[curve].dashed = curve > 0;
+        for (unsigned i = 0; i < count; i++)
+            curves[curve].values[i] =
+                ratio(curve == 0 ? sizes[i].misses : sizes[i].policies[curve - 1].misses, sizes->trace.request_count);
+    }
+    plot_open(plot, sizes->plot_path, name_of(sizes->path), 1);
+    plot_curves(plot, "miss ratio by size", PLOT_SHARES, names, count, curves, sizes->policy_count + 1);
+    plot_close(plot);
+}
+
+void replay_plot(const struct replay *replay, unsigned count) {
     struct plot plot;
+    if (count > 1) {
+        plot_sizes(replay, count, &plot);
+        return;
+    }
     struct plot_bar bars[REPLAY_POLICIES_MAX + 1];
     char title[256], size[FIGURE_BYTES];
     double mine = ratio(replay->misses, replay->trace.request_count);

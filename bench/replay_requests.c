@@ -208,7 +208,6 @@ int replay_take_requests(struct replay *replay) {
 }
 
 void replay_free_requests(struct replay *replay) {
-    trace_free(&replay->trace);
     free(replay->value_bytes);
     free(replay->after);
     free(replay->times_ms);

@@ -402,6 +402,33 @@ Test(verbs, replay_sizes_a_file_for_so_many_items) {
     program_free(&program);
 }
 
+/* 20 items are too few for a file: that one is told, and left out. */
+Test(verbs, replay_puts_several_sizes_side_by_side) {
+    struct program program;
+    put_zipf_trace("trace", 50000, 20000);
+    bool draws = host_has_program("gnuplot");
+    char svg[sizeof program_folder + 16];
+    snprintf(svg, sizeof svg, "%s", program_path("out.svg"));
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "20,300,1500", "--policies", "lru,belady", "--json",
+                program_path("out.json"), draws ? "--plot" : "--workers", draws ? svg : "1");
+    cr_assert_eq(program.status, 0, "%s", program.err);
+    cr_assert(lines(program.err) == 1 && strstr(program.err, "20 items"), "%s", program.err);
+    cr_assert(strstr(program.out, "1500") && strstr(program.out, "belady"), "%s", program.out);
+    json_t *root = json_load_file(program_path("out.json"), 0, NULL), *list = json_object_get(root, "sizes");
+    cr_assert_eq(json_array_size(list), 2);
+    json_t *small = json_array_get(list, 0), *large = json_array_get(list, 1);
+    cr_assert_str_eq(json_string_value(json_object_get(small, "size")), "300");
+    cr_assert(number(small, "items_most") <= 300 && number(large, "items_most") > 1400);
+    cr_assert_lt(real(large, "miss_ratio"), real(small, "miss_ratio"));
+    cr_assert_lt(policy_ratio(large, "belady"), real(large, "miss_ratio"));
+    cr_assert(!draws || file_says("out.svg", "miss ratio by size"));
+    json_decref(root);
+    program_free(&program);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "300,1500", "--file", program_path("kept"));
+    cr_assert_eq(program.status, 2, "%s", program.err);
+    program_free(&program);
+}
+
 Test(verbs, replay_shares_a_trace_and_reads_standard_input) {
     struct program program;
     put_zipf_trace("trace", 50000, 5000);
