@@ -2,7 +2,8 @@
 /* run_series.c: the measurement of a run once more at other numbers of processes, items and bytes of a value, one of them changed at a time.
  *
  * Other numbers of processes use the engines that the run has loaded. For other items and values each engine is opened and loaded anew;
- * there are so many items of a larger value that all of them together are as large as the run's. Each point has a third of the rounds. */
+ * there are so many items of a larger value that all of them together are as large as the run's. Each point of a list that was given has a
+ * third of the rounds; one of those that a drawing has by itself one round of a second at most, enough for a curve. */
 #include "run.h"
 
 #include "workload.h"
@@ -21,6 +22,8 @@ static const struct {
 } kinds[RUN_SERIES] = {{"over-workers", args_read_count, 1, RUN_WORKERS_MAX},
                        {"over-items", args_read_count, 1, UINT32_C(1) << 31},
                        {"over-values", args_read_size, WORKLOAD_VALUE_MIN, 1 << 30}};
+
+#define USUAL_NS UINT64_C(1000000000)
 
 static uint64_t *number_of(struct run *run, enum run_over over) {
     return over == RUN_OVER_WORKERS ? &run->workers : over == RUN_OVER_ITEMS ? &run->items : &run->value_bytes;
@@ -100,7 +103,9 @@ static struct run *another(const struct run *run, enum run_over over, uint64_t n
     *point = *run;
     memset(point->series, 0, sizeof point->series);
     *number_of(point, over) = number;
-    point->rounds = (run->rounds + 2) / 3;
+    point->rounds = run->over_lists[over] ? (run->rounds + 2) / 3 : 1;
+    if (!run->over_lists[over] && point->run_ns > USUAL_NS)
+        point->run_ns = USUAL_NS;
     for (unsigned i = 0; i < point->result_count; i++) {
         const struct run_result *result = &run->results[i];
         point->results[i] = (struct run_result){.engine = result->engine, .handle = result->handle, .open = result->open};

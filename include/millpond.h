@@ -393,7 +393,8 @@ MILLPOND_API int millpond_incr_ex(struct millpond *pond, const void *key, size_t
                                   const struct millpond_set *how, int64_t *value);
 
 /* Removes everything. Each shard is emptied under its lock, one after another: about 5 ms for each 256 MiB (in constant time:
- * millpond_invalidate). Statistics go on. Since 0.1. */
+ * millpond_invalidate). Statistics go on. On ERR_BUSY some shards are empty already, those behind the one that was held are not: call it
+ * again. Since 0.1. */
 MILLPOND_API int millpond_clear(struct millpond *pond);
 
 /* ---- groups: everything that was stored under a name, gone at once ----
