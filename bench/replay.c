@@ -253,7 +253,7 @@ static int choose_policies(struct replay *replay) {
 static int parse(struct replay *replay, enum trace_format *format, int argc, char **argv) {
     const struct args_option options[] = {
         {"size", ARGS_SIZE, &replay->size_bytes, "S", "size of the cache file", 1, 0},
-        {"items", ARGS_TEXT, &replay->items_text, "LIST", "in its place: files for N items, or P% of the trace's keys: 25836 or 0.1%,1%,10%", 0, 0},
+        {"items", ARGS_TEXT, &replay->items_text, "LIST", "in its place: files for N items or P% of the keys: 25836 or 0.1%,1%,10%", 0, 0},
         {"entry", ARGS_SIZE, &replay->entry_bytes, "S", "of equal items (124, more for few); with sizes: for the index", 1, 1 << 26},
         {"value-sizes", ARGS_TEXT, &replay->sizes_path, "FILE", "each key's hash picks its value's size from these lines", 0, 0},
         {"overwrite", ARGS_COUNT, &replay->overwrite, "P", "of a hundred hits, how many are followed by a set", 0, 100},

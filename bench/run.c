@@ -210,9 +210,9 @@ static const char *engine_notes(void) {
     snprintf(text + used, sizeof text - used,
              "Figures are medians over the rounds, ratios are taken within each round to the first engine that takes part. Exit status 1\n"
              "when millpond returned a wrong value or dropped out.\n\n"
-             "The lists of --over-workers (1,2,4), --over-items (10K,100K) and --over-values (16,1K,16K) are measured behind the run itself, a\n"
-             "third of its rounds each; of larger values fewer, so that all together are as many bytes. Where a list is not given --plot draws\n"
-             "the usual one, a round of a second each; 'none' leaves it out.");
+             "The lists of --over-workers (1,2,4), --over-items (10K,100K) and --over-values (16,1K,16K) are measured behind the run,\n"
+             "a third of its rounds each; of larger values fewer, so that all together are as many bytes. Where a list is not given,\n"
+             "--plot draws the usual one, a round of a second each; 'none' leaves it out.");
     return text;
 }
 

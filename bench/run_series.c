@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* run_series.c: the measurement of a run once more at other numbers of processes, items and bytes of a value, one of them changed at a time.
+/* run_series.c: the measurement of a run once more at other numbers of processes, items and bytes of a value, one changed at a time.
  *
  * Other numbers of processes use the engines that the run has loaded. For other items and values each engine is opened and loaded anew;
  * there are so many items of a larger value that all of them together are as large as the run's. Each point of a list that was given has a

@@ -290,8 +290,8 @@ Test(verbs, run_goes_over_processes_items_and_values_and_draws_all) {
     program_free(&program);
     if (!host_has_program("gnuplot"))
         return;
-    PROGRAM_RUN(&program, "run", "--engines", "limit,millpond", "--items", "2K", "--seconds", "20ms", "--rounds", "1", "--over-values", "none",
-                "--plot", program_path("out.svg"));
+    PROGRAM_RUN(&program, "run", "--engines", "limit,millpond", "--items", "2K", "--seconds", "20ms", "--rounds", "1", "--over-values",
+                "none", "--plot", program_path("out.svg"));
     cr_assert_eq(program.status, 0, "%s", program.err);
     cr_assert(file_says("out.svg", "latency") && file_says("out.svg", "all processes") && file_says("out.svg", "by items"));
     cr_assert(!file_says("out.svg", "by the value"), "what was left out is drawn");
