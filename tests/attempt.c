@@ -134,14 +134,14 @@ void become_limited(void *limit) {
 }
 
 void become_unshared(void) {
-    REQUIRE(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "%s", strerror(errno));
+    REQUIRE(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0, "%s", strerror(errno));
 }
 
 bool attempt_is_root(void) { return geteuid() == 0; }
 
 static int try_mount(void *arg) {
     (void)arg;
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return 1;
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0) return 1;
     return mount("none", support_path("."), "tmpfs", 0, "size=64k") == 0 ? 0 : 1;
 }
 

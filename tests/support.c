@@ -38,6 +38,11 @@ void support_fail(const char *file, int line, const char *condition, const char 
     _exit(SUPPORT_FAILED);
 }
 
+bool support_valgrind(void) {
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded && strstr(preloaded, "vgpreload");
+}
+
 /* ---- the test's own directory ---- */
 
 static const char directory_variable[] = "MILLPOND_TEST_DIRECTORY";

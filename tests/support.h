@@ -40,6 +40,9 @@
 _Noreturn void support_fail(const char *file, int line, const char *condition, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Does this process run under valgrind? */
+bool support_valgrind(void);
+
 /* ---- the test's own directory ---- */
 
 /* Makes the directory of this program, below $TMPDIR or /tmp; children and re-executed tests find it through the environment. */

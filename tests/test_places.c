@@ -177,7 +177,7 @@ static void restart_the_machine(unsigned number) {
     char text[40];
     snprintf(text, sizeof text, "%08x-0000-4000-8000-000000000000\n", number);
     REQUIRE(support_write_file(id, text, 37), "%s", strerror(errno));
-    REQUIRE(mount(id, "/proc/sys/kernel/random/boot_id", NULL, MS_BIND, NULL) == 0, "%s", strerror(errno));
+    REQUIRE(mount(id, "/proc/sys/kernel/random/boot_id", "none", MS_BIND, NULL) == 0, "%s", strerror(errno));
 }
 
 static int restart(void *arg) {
@@ -240,7 +240,8 @@ static int open_elsewhere(void *arg) {
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         /* /proc has to be the new namespace's own. */
-        if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0) _exit(SUPPORT_SKIPPED);
+        if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0)
+            _exit(SUPPORT_SKIPPED);
         _exit(open_here(arg));
     }
     return support_wait(child, 15000);
