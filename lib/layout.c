@@ -14,7 +14,9 @@
 #define DEFAULT_FILE_BYTES        (UINT64_C(64) << 20)
 #define DEFAULT_ENTRY_BYTES       124u
 #define SHARD_BYTES_WANTED        (UINT64_C(16) << 20) /* fewer shards before smaller ones */
-#define LONGEST_KEY_SEGMENT_BYTES (UINT64_C(96) << 10)
+#define LONGEST_KEY_SEGMENT_BYTES (UINT64_C(68) << 10)
+#define FIT_ENTRIES_MIN           16u /* segments of fewer entries are not fitted */
+#define FIT_PART                  16u /* of the segments may be given up for larger ones */
 #define INDEX_LOAD_PERCENT        93u /* entries in 100 slots when the memory is full; two buckets a key still take that */
 
 #define INDEX_HIGH_PERCENT 94u /* from here on entries leave by the queues, before single ones have to for want of a slot (95) */
@@ -62,10 +64,10 @@ static uint32_t shards_for(uint64_t file_bytes, uint64_t max_item_bytes, unsigne
     return shards;
 }
 
-/* About 1024 segments a file, 64 at the least for each shard, and at least 96 KiB each, so that the longest key fits into one. A shard too
+/* About 1024 segments a file, 64 at the least for each shard, and at least 68 KiB each, so that the longest key fits into one. A shard too
  * small for that has 128 segments, so that the few that are free or open, and what is left over at each end, are a small part of it; but
  * none below 2 KiB, or a 24th of a tiny shard, or six entries, and a whole number of entries where there are few in one. Measured:
- * bench/README.md, small files. */
+ * bench/README.md, small files, payload. */
 static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards, uint64_t entry) {
     uint64_t count = 1024 / shards, bytes = shard_bytes / (count < 64 ? 64 : count);
     if (shard_bytes / 64 >= LONGEST_KEY_SEGMENT_BYTES) {
@@ -81,6 +83,22 @@ static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards, uint64_
     if (bytes / entry >= 2 && bytes / entry < 64) bytes = bytes / entry * entry;
     if (bytes < POND_SEGMENT_BYTES_MIN) bytes = POND_SEGMENT_BYTES_MIN;
     return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
+}
+
+/* Segments for so much room, with their descriptors: about of the size that was chosen, and as many and as large as leaves least of the
+ * room over, at their ends and behind the last one. */
+static void fit_segments(struct pond_identity *id, uint64_t room, uint64_t entry) {
+    uint64_t most = 0, count = room / (id->segment_bytes + sizeof(struct pond_segment));
+    id->segment_count = (uint32_t)count;
+    if (id->segment_bytes / entry < FIT_ENTRIES_MIN) return;
+    for (uint64_t n = count; n > count - count / FIT_PART; n--) {
+        uint64_t bytes = (room / n - sizeof(struct pond_segment)) / entry * entry;
+        uint64_t fitting = room / (bytes + sizeof(struct pond_segment));
+        if (fitting * bytes <= most || bytes > POND_SEGMENT_BYTES_MAX) continue;
+        most = fitting * bytes;
+        id->segment_count = (uint32_t)fitting;
+        id->segment_bytes = (uint32_t)bytes;
+    }
 }
 
 static uint32_t piece_bytes_for(uint32_t segment_bytes) {
@@ -143,6 +161,7 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     if (index + POND_SEGMENTS_MIN * (id->segment_bytes + sizeof(struct pond_segment)) + 64 > room)
         return "fewer than 8 segments would fit; give smaller segments, fewer shards or a larger size";
     id->segment_count = (uint32_t)((room - index - 64) / (id->segment_bytes + sizeof(struct pond_segment)));
+    if (!o->segment_bytes) fit_segments(id, room - index - 64, entry);
 
     uint64_t data = (uint64_t)id->segment_count * id->segment_bytes;
     if (o->max_item_bytes > data / 2)

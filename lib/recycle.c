@@ -9,8 +9,10 @@
  * S3-FIFO decides what is hot: in the small queue a counter of 2 or more, in the main queue of 1 or more, which is then lowered.
  *
  * Each write pays an instalment in proportion to what it wrote: as much work as is left of the walk, divided by the room that is left until
- * free segments run out, twice over. So a walk is done before the room is needed, and no write pays for a whole segment (I7). The
- * entries of an instalment are decoded first and their buckets prefetched, then acted on: the walk's cache misses overlap.
+ * free segments run out, twice over. So a walk is done before the room is needed, and no write pays for a whole segment (I7). It begins
+ * when one segment is free and half of the one that new entries go to is full: earlier, and what is free would be empty for longer than
+ * it need be; later, and the walks of hot victims, which are relinked, would not be done in time. The entries of an instalment are decoded
+ * first and their buckets prefetched, then acted on: the walk's cache misses overlap.
  *
  * The bound for a write of U units: 64 + U / 64 entries are examined for its instalment. A write for which that is not enough frees
  * segments at once (a stall): one where nothing is free; for a value in chunks as many as it may fill. Each costs the walks of at most 5
@@ -335,6 +337,26 @@ static void note_paid(const struct walker *w, struct pond_paid *paid) {
     if (paid->bytes > counters->step_bytes_max) pond_store_64(&counters->step_bytes_max, paid->bytes);
 }
 
+/* Is one segment of each queue open, no more? Where there are times to live, several may be full at once. */
+static int only_one_open(const struct pond_shard *shard) {
+    uint32_t others = 0;
+    for (uint32_t k = 1; k < POND_TTL_CLASSES; k++) others |= shard->open[POND_SMALL][k] | shard->open[POND_MAIN][k];
+    return others == 0;
+}
+
+/* Not where views are: the walk of a pinned victim frees nothing. */
+int pond_recycle_may_wait(const struct pond_ref *ref) {
+    const struct pond_shard *shard = ref->shard;
+    return shard->free_count != 0 && shard->views == 0 && only_one_open(shard) &&
+           pond_segment_open_room(ref, POND_SMALL, 0) >= ref->g->segment_units / 2;
+}
+
+/* Units that can be written before free segments run out, about: one is for what is kept of the victim. */
+static uint64_t room_left(const struct pond_ref *ref) {
+    uint64_t free = ref->shard->free_count, segment = ref->g->segment_units, room = segment / 8 + 1 + free * segment;
+    return free > 0 && only_one_open(ref->shard) ? room - segment + pond_segment_open_room(ref, POND_SMALL, 0) : room;
+}
+
 int pond_recycle_step(const struct pond_ref *ref, uint64_t units, struct pond_paid *paid) {
     struct pond_shard *shard = ref->shard;
     if (pond_recycle_idle(ref)) return 0;
@@ -344,7 +366,7 @@ int pond_recycle_step(const struct pond_ref *ref, uint64_t units, struct pond_pa
     if (victim == 0) return 0;
     struct walker w = walker_of(ref, victim, now_ms, 0);
     uint64_t left = w.tail - shard->walk.cursor_units + (shard->walk.phase == SCAN ? w.tail : 0);
-    uint64_t room = (uint64_t)shard->free_count * ref->g->segment_units + ref->g->segment_units / 8 + 1;
+    uint64_t room = room_left(ref);
     /* Relinks free nothing: the more of them, the faster the walk. */
     uint64_t relinks = shard->walk.relinks < POND_RELINKS_MAX ? shard->walk.relinks : POND_RELINKS_MAX;
     uint64_t budget = (units * (2 + 2 * left / room) + STEP_ENTRIES_MIN * ENTRY_COST_UNITS) * (1 + relinks);

@@ -8,10 +8,14 @@
 #include "index.h"
 #include "segment.h"
 
+/* Below the reserve of free segments: is there enough left to begin later? */
+int pond_recycle_may_wait(const struct pond_ref *ref);
+
 /* Nothing is being recycled, and there is no need to. */
 static inline int pond_recycle_idle(const struct pond_ref *ref) {
     const struct pond_shard *shard = ref->shard;
-    return POND_LIKELY(shard->free_count >= ref->g->reserve && shard->walk.victim == 0 && shard->items < ref->g->items_high) != 0;
+    return POND_LIKELY(shard->walk.victim == 0 && shard->items < ref->g->items_high) &&
+           (POND_LIKELY(shard->free_count >= ref->g->reserve) || pond_recycle_may_wait(ref));
 }
 
 /* What one write has paid so far, all its calls together; empty at its begin. */

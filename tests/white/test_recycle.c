@@ -165,6 +165,42 @@ Test(recycle, what_is_read_often_survives_a_flood) {
     white_require_whole(&ref);
 }
 
+/* Sets new keys until one segment is free; returns how many. */
+static uint64_t fill_up(uint64_t ttl_ms) {
+    uint64_t i = 0;
+    while (ref.shard->free_count > 1 || pond_segment_open_room(&ref, POND_SMALL, 0) == 0) {
+        cr_assert_eq(ref.shard->walk.victim, 0);
+        white_put(w, i, 1, 100, 0);
+        if (i++ == 0 && ttl_ms) white_put(w, UINT64_C(1) << 40, 1, 100, ttl_ms);
+    }
+    return i;
+}
+
+Test(recycle, a_walk_begins_when_one_segment_is_free_and_half_of_the_open_one_full) {
+    uint64_t at = fill_up(0);
+    cr_assert(pond_recycle_idle(&ref), "the open one has room yet");
+    for (uint32_t room = ref.g->segment_units; ref.shard->walk.victim == 0; at++) {
+        cr_assert_geq(room + 32, ref.g->segment_units / 2, "no walk with room for %u units", room);
+        cr_assert_eq(ref.shard->free_count, 1);
+        room = pond_segment_open_room(&ref, POND_SMALL, 0);
+        white_put(w, at, 1, 100, 0);
+    }
+    cr_assert_leq(pond_segment_open_room(&ref, POND_SMALL, 0), ref.g->segment_units / 2);
+    for (uint32_t i = 0; i < 400 && ref.shard->free_count < 2; i++) white_put(w, at + i, 1, 100, 0);
+    cr_assert_eq(ref.shard->free_count, 2, "done before the open one is full");
+    cr_assert_eq(counters()->stalls, 0);
+}
+
+Test(recycle, a_walk_begins_at_once_where_segments_for_what_expires_are_open_too) {
+    uint64_t at = fill_up(3600000);
+    cr_assert_neq(
+        ref.shard->open[POND_SMALL][1] | ref.shard->open[POND_SMALL][2] | ref.shard->open[POND_SMALL][3] | ref.shard->open[POND_SMALL][4],
+        0);
+    cr_assert(!pond_recycle_idle(&ref));
+    white_put(w, at, 1, 100, 0);
+    cr_assert_neq(ref.shard->walk.victim, 0);
+}
+
 Test(recycle, what_was_read_once_in_the_small_queue_leaves_with_it) {
     uint64_t fit = items_that_fit(100), found = 0;
     for (uint64_t i = 0; i < fit * 3; i++) {
