@@ -27,7 +27,7 @@ static __attribute__((noinline, cold)) int busy(const struct pond_ref *ref, uint
 }
 
 /* The lock was not simply free. */
-static int not_held(const struct pond_ref *ref, enum pond_lock_result got, uint32_t timeout_ms) {
+static __attribute__((noinline, cold)) int not_held(const struct pond_ref *ref, enum pond_lock_result got, uint32_t timeout_ms) {
     if (POND_UNLIKELY(ref->map->gate != NULL) && got >= POND_LOCK_BUSY) pond_gate_leave(ref->map->gate, ref->number);
     if (got == POND_LOCK_BUSY) return busy(ref, timeout_ms);
     if (got == POND_LOCK_BROKEN) return MILLPOND_ERR_CORRUPT;
@@ -64,12 +64,16 @@ void pond_write_spoil_now(struct pond_map *map) {
     pond_store_release_32(&map->living->clean, 0);
 }
 
-/* Under a mutex: is this the file to write to? The two marks are one load, and almost always 0. */
-static int admit(struct pond_map *map) {
-    if (POND_LIKELY(pond_load_64(&map->living->marks) == 0)) return MILLPOND_OK;
+/* Under a mutex, where one of the two marks stands: is this the file to write to? */
+static __attribute__((noinline, cold)) int admit_marked(struct pond_map *map) {
     if (!pond_in_place(map)) return MILLPOND_ERR_REPLACED;
     if (pond_load_32(&map->living->clean) != 0) pond_write_spoil_now(map);
     return MILLPOND_OK;
+}
+
+/* The same; the marks are one load, and almost always 0. */
+static inline int admit(struct pond_map *map) {
+    return POND_LIKELY(pond_load_64(&map->living->marks) == 0) ? MILLPOND_OK : admit_marked(map);
 }
 
 int pond_write_enter_at(const struct pond_ref *ref, uint32_t timeout_ms) {

@@ -19,7 +19,6 @@
 #endif
 #include "lock.h"
 
-#include "atomic.h"
 #include "platform.h"
 
 #include <errno.h>
@@ -110,10 +109,7 @@ static enum pond_lock_result watch(pthread_mutex_t *mutex) {
     return POND_LOCK_BUSY;
 }
 
-enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited) {
-    *waited = 0;
-    int failed = pthread_mutex_trylock(mutex);
-    if (POND_LIKELY(failed == 0)) return POND_LOCK_HELD;
+enum pond_lock_result pond_lock_not_free(pthread_mutex_t *mutex, uint32_t timeout_ms, int failed, int *waited) {
     enum pond_lock_result result = result_of(failed);
     *waited = result == POND_LOCK_BUSY;
     if (!*waited || timeout_ms == 0) return result;

@@ -4,6 +4,8 @@
 
 /* The robust mutex in the mapping: a lock whose owner may die. That it did is a result here, not a surprise. */
 
+#include "atomic.h"
+
 #include <pthread.h>
 #include <stdint.h>
 
@@ -26,9 +28,16 @@ int pond_lock_looks_held(const pthread_mutex_t *mutex);
 /* The number of the thread that holds it, as its word says; 0 when none does. */
 uint32_t pond_lock_owner(const pthread_mutex_t *mutex);
 
+/* What pond_lock_acquire() does where the mutex was not simply free: pthread_mutex_trylock() said `failed`. */
+enum pond_lock_result pond_lock_not_free(pthread_mutex_t *mutex, uint32_t timeout_ms, int failed, int *waited);
+
 /* Waits up to timeout_ms (by the monotonic clock). `waited` is set to 1 when the lock was not free at once. Plain mutexes of one process
  * may be waited for with it too. */
-enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited);
+static inline enum pond_lock_result pond_lock_acquire(pthread_mutex_t *mutex, uint32_t timeout_ms, int *waited) {
+    int failed = pthread_mutex_trylock(mutex);
+    *waited = 0;
+    return POND_LIKELY(failed == 0) ? POND_LOCK_HELD : pond_lock_not_free(mutex, timeout_ms, failed, waited);
+}
 enum pond_lock_result pond_lock_try(pthread_mutex_t *mutex);
 void pond_lock_consistent(pthread_mutex_t *mutex);
 void pond_lock_release(pthread_mutex_t *mutex);
