@@ -5,6 +5,7 @@
 /* Entries: decoding what may be garbage, and writing what a walk can step over at every instant. */
 
 #include "atomic.h"
+#include "crashpoint.h"
 #include "hash.h"
 #include "shard.h"
 
@@ -160,12 +161,60 @@ static inline uint32_t pond_entry_units(const struct pond_content *c) {
     return units < 2 ? 2 : units;
 }
 
-/* Makes the part of the entry's check that hashes the value, which takes time: before the lock is taken. */
-void pond_entry_sum(struct pond_content *c);
+/* What the check is made of, but the sequence and the stamp: those are only known under the lock, and this takes time, as it hashes the
+ * value. `hash`: of the key. */
+uint64_t pond_entry_sum_of(const void *value, uint32_t value_bytes, uint32_t flags, uint64_t hash);
+/* Makes it for a content: before the lock is taken. */
+static inline void pond_entry_sum(struct pond_content *c) {
+    c->sum = pond_entry_sum_of(c->value, c->value_bytes, c->flags, c->hash);
+    c->summed = 1;
+}
+static inline uint32_t pond_entry_check(uint64_t sum, uint32_t flags, uint32_t sequence, uint64_t stamp) {
+    if (!(flags & POND_ENTRY_COUNTER)) sum ^= (uint64_t)sequence << 24;
+    if (flags & POND_ENTRY_GROUP) sum = pond_mix(sum ^ stamp) + 1;
+    return (uint32_t)(pond_mix(sum * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - POND_ENTRY_CHECK_BITS));
+}
+
+/* The stores of pond_entry_write(); flags and value_off as they will be.
+ * ORDER byte-reuse (writer): the versions of the buckets that named these bytes before were raised, by this process or another one, before
+ * the lock came to us; the fence keeps our stores to the bytes behind that for a reader that sees any of them.
+ * Pairs with (reader) in pond_read_valid(). */
+static inline __attribute__((always_inline)) void pond_entry_store(const struct pond_ref *ref, uint32_t where, uint32_t units,
+                                                                   const struct pond_content *c, uint32_t flags, uint32_t value_off,
+                                                                   uint64_t sum) {
+    unsigned char *at = pond_ref_at(ref, where);
+    uint32_t head = pond_entry_head(flags), slack = units * POND_UNIT_BYTES - c->value_bytes - value_off;
+    pond_fence_store();
+    if (flags & POND_ENTRY_TTL) pond_store_64((uint64_t *)(void *)(at + 8), c->expiry);
+    pond_store_32((uint32_t *)(void *)(at + (flags & POND_ENTRY_TTL ? 16 : 8)), c->sequence);
+    if (flags & POND_ENTRY_WIDE) pond_store_32((uint32_t *)(void *)(at + head - 4), c->key_bytes | slack << 16);
+    if (flags & POND_ENTRY_GROUP) pond_store_64((uint64_t *)(void *)(at + (uint64_t)units * POND_UNIT_BYTES - POND_STAMP_BYTES), c->stamp);
+    pond_copy_in(at + head, c->key, c->key_bytes);
+    POND_CRASHPOINT("entry.key_written");
+    pond_copy_in(at + value_off, c->value, c->value_bytes);
+    POND_CRASHPOINT("entry.written");
+    pond_store_release_64((uint64_t *)(void *)at,
+                          pond_word_make(units, flags, c->key_bytes, slack, pond_entry_check(sum, flags, c->sequence, c->stamp)));
+}
 
 /* Writes an entry at `where`, where `units` (at least pond_entry_units) are allotted and no slot points. Word 0 last, by one store: until
  * then what stood there (a hole) still tells a walk its size. */
 void pond_entry_write(const struct pond_ref *ref, uint32_t where, uint32_t units, const struct pond_content *c);
+/* The same, where the caller's content need not be in memory. */
+static inline void pond_entry_write_copy(const struct pond_ref *ref, uint32_t where, uint32_t units, const struct pond_content *c) {
+    struct pond_content copy = *c;
+    pond_entry_write(ref, where, units, &copy);
+}
+/* The same, quicker for the usual entry: no flags, a short key, little slack; summed. */
+static inline __attribute__((always_inline)) void pond_entry_write_usual(const struct pond_ref *ref, uint32_t where, uint32_t units,
+                                                                         const struct pond_content *c) {
+    uint32_t value_off = pond_entry_head(0) + c->key_bytes;
+    if (POND_LIKELY((c->flags | (c->key_bytes >> 8)) == 0 && c->summed && units * POND_UNIT_BYTES - c->value_bytes - value_off <= 63)) {
+        pond_entry_store(ref, where, units, c, 0, value_off, c->sum);
+        return;
+    }
+    pond_entry_write_copy(ref, where, units, c);
+}
 
 /* Does the entry's check hold? `hash` is that of its key. */
 int pond_entry_intact(const unsigned char *at, const struct pond_decoded *d, uint64_t hash);

@@ -71,43 +71,55 @@ static void make_slot(const struct pond_ref *ref, const struct pond_place *place
     empty_slot(ref, &spots[best], spot);
 }
 
+/* ---- what a key has ---- */
+
+int pond_publish_search_other(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key,
+                              struct pond_old *old) {
+    return pond_publish_search(ref, place->other, place->tag | (uint32_t)(POND_SLOT_AWAY >> 32), key, old);
+}
+
+enum pond_life pond_publish_life(const struct pond_ref *ref, const unsigned char *at, uint32_t units, uint32_t flags, uint64_t expiry) {
+    const struct pond_decoded d = {.units = units, .flags = flags, .expiry = expiry};
+    return pond_life(ref->map, at, &d, flags & POND_ENTRY_TTL ? pond_clock_write(ref->map) : 0);
+}
+
 /* ---- in the place of another ---- */
 
 /* The hit counter of an overwritten entry goes along; one higher where the new place will be recycled sooner than the old one. */
-static void carry_hits(const struct pond_ref *ref, const struct pond_old *old, uint32_t where) {
-    const struct pond_segment *before = &ref->table[pond_segment_of(ref->g, old->where)],
-                              *after = &ref->table[pond_segment_of(ref->g, where)];
+static inline void carry_hits(const struct pond_ref *ref, const struct pond_spot *spot, uint32_t segment, uint32_t where) {
+    const struct pond_segment *before = &ref->table[segment], *after = &ref->table[pond_segment_of(ref->g, where)];
     if (pond_segment_state(after) != POND_SEGMENT_SEALED ||
         (pond_segment_state(before) == POND_SEGMENT_SEALED && after->order >= before->order))
         return;
-    struct pond_bucket *bucket = &ref->buckets[old->spot.bucket];
-    unsigned hits = pond_hits_of(bucket, old->spot.slot);
-    if (hits < 3) pond_hits_set(bucket, old->spot.slot, hits + 1);
-}
-
-/* What was found is decoded already. */
-static inline void retire(const struct pond_ref *ref, const struct pond_old *old) {
-    if (POND_UNLIKELY(old->d.flags & POND_ENTRY_ROOT))
-        pond_retire_entry(ref, old->where);
-    else
-        pond_hole_make(ref, old->where, old->d.units);
+    struct pond_bucket *bucket = &ref->buckets[spot->bucket];
+    unsigned hits = pond_hits_of(bucket, spot->slot);
+    if (hits < 3) pond_hits_set(bucket, spot->slot, hits + 1);
 }
 
 void pond_publish_remove(const struct pond_ref *ref, const struct pond_old *old) {
     pond_index_remove(ref, &old->spot, 0 - pond_root_weight(old->at, &old->d));
-    retire(ref, old);
+    if (POND_UNLIKELY(old->d.flags & POND_ENTRY_ROOT))
+        pond_retire_entry(ref, old->where);
+    else
+        pond_hole_make(ref, old->where, old->segment, old->d.units); /* what was found is decoded already */
 }
 
-void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old, uint32_t where,
-                        uint64_t weight) {
-    pond_flight_change(ref, place);
-    if (old->found) {
-        carry_hits(ref, old, where);
-        pond_index_swing(ref, &old->spot, where, weight - pond_root_weight(old->at, &old->d));
-        POND_CRASHPOINT("set.swung");
-        retire(ref, old);
-        return;
-    }
+void pond_publish_swing(const struct pond_ref *ref, struct pond_spot spot, uint32_t segment, uint32_t units, uint32_t where,
+                        uint64_t more) {
+    carry_hits(ref, &spot, segment, where);
+    pond_index_swing(ref, &spot, where, more);
+    POND_CRASHPOINT("set.swung");
+    pond_hole_make(ref, pond_slot_where(spot.word), segment, units);
+}
+
+void pond_publish_swing_root(const struct pond_ref *ref, const struct pond_old *old, uint32_t where, uint64_t weight) {
+    carry_hits(ref, &old->spot, old->segment, where);
+    pond_index_swing(ref, &old->spot, where, weight - pond_root_weight(old->at, &old->d));
+    POND_CRASHPOINT("set.swung");
+    pond_retire_entry(ref, old->where);
+}
+
+void pond_publish_insert(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, uint64_t weight) {
     struct pond_spot spot;
     if (!pond_index_room(ref, place, &spot)) make_slot(ref, place, &spot);
     pond_index_insert(ref, place, &spot, where, weight);

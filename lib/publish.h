@@ -7,6 +7,7 @@
 
 #include "evict.h"
 #include "expire.h"
+#include "flight.h"
 #include "group.h"
 #include "index.h"
 #include "large.h"
@@ -17,14 +18,14 @@ struct pond_old {
     int found, alive;    /* found: a slot names it; alive: and it lives */
     enum pond_life life; /* with `found` */
     struct pond_spot spot;
-    uint32_t where;
+    uint32_t where, segment;
     const unsigned char *at;
     struct pond_decoded d;
 };
 
 /* The entry with this key in one bucket. `upper` is what the slot's upper half must be. */
-static inline int pond_publish_search(const struct pond_ref *ref, uint32_t bucket, uint32_t upper, const struct pond_key *key,
-                                      struct pond_old *old) {
+static inline __attribute__((always_inline)) int pond_publish_search(const struct pond_ref *ref, uint32_t bucket, uint32_t upper,
+                                                                     const struct pond_key *key, struct pond_old *old) {
     const uint64_t *slot = ref->buckets[bucket].slot;
     for (unsigned mask = pond_candidates(&ref->buckets[bucket], upper); mask; mask &= mask - 1) {
         unsigned i = (unsigned)__builtin_ctz(mask);
@@ -32,27 +33,38 @@ static inline int pond_publish_search(const struct pond_ref *ref, uint32_t bucke
         uint32_t where = pond_slot_where(word);
         if (POND_UNLIKELY(!pond_where_valid(ref->g, where))) continue;
         const unsigned char *at = pond_ref_at(ref, where);
-        if (POND_UNLIKELY(!pond_entry_decode(at, pond_units_left(ref->g, where), &old->d))) continue;
+        uint32_t segment = pond_segment_of(ref->g, where);
+        if (POND_UNLIKELY(!pond_entry_decode(at, pond_segment_start(ref->g, segment + 1) - where, &old->d))) continue;
         if (POND_UNLIKELY(old->d.key_bytes != key->count || old->d.flags & (POND_ENTRY_DEAD | POND_ENTRY_CHUNK))) continue;
         if (POND_UNLIKELY(!pond_same_bytes(at + old->d.key_off, key->bytes, key->count))) continue;
         old->spot = (struct pond_spot){bucket, i, word};
         old->where = where;
+        old->segment = segment;
         old->at = at;
         return 1;
     }
     return 0;
 }
 
+/* The same in the key's other bucket, of which the home knows by its spill. */
+int pond_publish_search_other(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key, struct pond_old *old);
+/* Does what was found live? */
+enum pond_life pond_publish_life(const struct pond_ref *ref, const unsigned char *at, uint32_t units, uint32_t flags, uint64_t expiry);
+
 /* S3. */
-static inline void pond_publish_find(const struct pond_ref *ref, const struct pond_place *place, const struct pond_key *key,
-                                     struct pond_old *old) {
+static inline __attribute__((always_inline)) void pond_publish_find(const struct pond_ref *ref, const struct pond_place *place,
+                                                                    const struct pond_key *key, struct pond_old *old) {
     const struct pond_bucket *home = &ref->buckets[place->home];
-    old->found = old->alive = pond_publish_search(ref, place->home, place->tag, key, old) ||
-                              (POND_UNLIKELY(pond_load_16(&home->spill) != 0) && place->other != place->home &&
-                               pond_publish_search(ref, place->other, place->tag | (uint32_t)(POND_SLOT_AWAY >> 32), key, old));
+    old->found = pond_publish_search(ref, place->home, place->tag, key, old);
+    if (POND_UNLIKELY(!old->found && pond_load_16(&home->spill) != 0)) {
+        struct pond_old other = {.found = 0}; /* so that the usual one need not be in memory */
+        other.found = place->other != place->home && pond_publish_search_other(ref, place, key, &other);
+        *old = other;
+    }
+    old->alive = old->found;
     old->life = POND_LIVES;
     if (old->found && POND_UNLIKELY(pond_life_mortal(&old->d))) {
-        old->life = pond_life(ref->map, old->at, &old->d, old->d.flags & POND_ENTRY_TTL ? pond_clock_write(ref->map) : 0);
+        old->life = pond_publish_life(ref, old->at, old->d.units, old->d.flags, old->d.expiry);
         old->alive = old->life == POND_LIVES;
     }
 }
@@ -93,7 +105,7 @@ static inline int pond_publish_fits(const struct pond_geometry *g, const struct 
  * asked once: *ghost is -1 before. */
 static inline uint32_t pond_publish_queue(const struct pond_ref *ref, const struct pond_old *old, uint64_t hash, uint32_t strangers,
                                           int *ghost) {
-    if (old->found) return pond_segment_queue(&ref->table[pond_segment_of(ref->g, old->where)]);
+    if (old->found) return pond_segment_queue(&ref->table[old->segment]);
     if (*ghost < 0) {
         *ghost = pond_ghost_any(ref) && pond_ghost_take(ref, hash);
         if (*ghost) pond_bump_64(&ref->shard->counters.ghost_hits, 1);
@@ -112,9 +124,25 @@ static inline int pond_publish_room(const struct pond_ref *ref, struct pond_room
 int pond_publish_write_large(const struct pond_ref *ref, const struct pond_old *old, struct pond_room *room, struct pond_content *c,
                              const void *value, size_t bytes, struct pond_root *list);
 
+/* S6 and S7 where a slot names another entry of the key, and where none does: see pond_publish_entry(). `segment`, `units`: of the old one,
+ * no root. */
+void pond_publish_swing(const struct pond_ref *ref, struct pond_spot spot, uint32_t segment, uint32_t units, uint32_t where, uint64_t more);
+void pond_publish_swing_root(const struct pond_ref *ref, const struct pond_old *old, uint32_t where, uint64_t weight);
+void pond_publish_insert(const struct pond_ref *ref, const struct pond_place *place, uint32_t where, uint64_t weight);
+
 /* S6 and S7: the entry at `where` is the key's from now on. `weight`: bytes of key and value that it counts for. */
-void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old, uint32_t where,
-                        uint64_t weight);
+static inline void pond_publish_entry(const struct pond_ref *ref, const struct pond_place *place, const struct pond_old *old,
+                                      uint32_t where, uint64_t weight) {
+    pond_flight_change(ref, place);
+    if (!old->found) {
+        pond_publish_insert(ref, place, where, weight);
+    } else if (POND_LIKELY(!(old->d.flags & POND_ENTRY_ROOT))) {
+        pond_publish_swing(ref, old->spot, old->segment, old->d.units, where, weight - old->d.key_bytes - old->d.value_bytes);
+    } else {
+        const struct pond_old copy = *old; /* so that the usual one need not be in memory */
+        pond_publish_swing_root(ref, &copy, where, weight);
+    }
+}
 
 /* The key, which was found, has no entry any more. */
 void pond_publish_remove(const struct pond_ref *ref, const struct pond_old *old);

@@ -11,7 +11,7 @@
 void pond_retire_one(const struct pond_ref *ref, uint32_t where) {
     uint64_t word = pond_load_64((const uint64_t *)(const void *)pond_ref_at(ref, where));
     if (pond_word_flags(word) & POND_ENTRY_DEAD) return;
-    pond_hole_make(ref, where, pond_word_units(word));
+    pond_hole_make(ref, where, pond_segment_of(ref->g, where), pond_word_units(word));
 }
 
 void pond_retire_entry(const struct pond_ref *ref, uint32_t where) {

@@ -4,6 +4,7 @@
 
 /* Room for an entry in a queue: a hole of its size, else the tail of the open segment. For the holder of the shard's mutex. */
 
+#include "crashpoint.h"
 #include "entry.h"
 #include "expire.h"
 #include "segment.h"
@@ -27,19 +28,38 @@ static inline struct pond_room pond_room_for(const struct pond_geometry *g, uint
 
 /* A hole alone. only_young: none that will be recycled soon. 1, or 0 when there is none: nothing is recycled here. */
 int pond_room_hole(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
-/* A hole, or the tail of the queue's open segment, or a segment to open, or else the tail of any open segment. */
-int pond_room_search(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young);
+/* A hole, or the tail of the queue's open segment, or a segment to open, or else the tail of any open segment: `room` with what was found,
+ * where 0 is nothing. By value, so that the caller's need not be in memory. */
+struct pond_room pond_room_search(const struct pond_ref *ref, struct pond_room room, uint32_t units, int only_young);
 static inline int pond_room_find(const struct pond_ref *ref, struct pond_room *room, uint32_t units, int only_young) {
-    if (pond_hole_any(ref, room->queue, units)) return pond_room_search(ref, room, units, only_young);
-    room->appended = 1;
-    room->units = units;
-    room->where = pond_segment_tail_place(ref, room->queue, room->ttl_class, units);
-    return POND_LIKELY(room->where != 0) || pond_room_search(ref, room, units, only_young);
+    room->where = 0;
+    if (!pond_hole_any(ref, room->queue, units)) {
+        room->appended = 1;
+        room->units = units;
+        room->where = pond_segment_tail_place(ref, room->queue, room->ttl_class, units);
+    }
+    if (POND_UNLIKELY(room->where == 0)) *room = pond_room_search(ref, *room, units, only_young);
+    return room->where != 0;
 }
 
 /* Writes the entry there. No slot names it yet. */
 void pond_room_put(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content);
 /* The same for an entry whose bytes are there already. */
-void pond_room_commit(const struct pond_ref *ref, const struct pond_room *room, const struct pond_content *content);
+static inline __attribute__((always_inline)) void pond_room_commit(const struct pond_ref *ref, const struct pond_room *room,
+                                                                   const struct pond_content *content) {
+    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, room->where)];
+    uint64_t end_ms = content->flags & POND_ENTRY_TTL ? pond_entry_end_ms(content->expiry) : 0;
+    if (room->appended) {
+        pond_segment_commit(ref, room->where, room->units);
+        /* The lines that the next entry will fill: else the next unlock waits until they have come. A hint: it may end in another segment.
+         */
+        const unsigned char *next = pond_ref_at(ref, room->where + room->units);
+        __builtin_prefetch(next + 64, 1);
+        __builtin_prefetch(next + 128, 1);
+    }
+    s->live_units += room->units;
+    pond_segment_note_end(s, end_ms);
+    POND_CRASHPOINT("room.put");
+}
 
 #endif

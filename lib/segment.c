@@ -266,10 +266,9 @@ static struct pond_hole *hole_at(const struct pond_ref *ref, uint32_t where) {
     return where != 0 ? hole_of(ref, where, &units, &segment) : NULL;
 }
 
-static inline void push(const struct pond_ref *ref, uint32_t where, uint32_t queue, uint32_t units) {
+/* `first`: the hole that `head` names, or NULL. */
+static inline void push_before(const struct pond_ref *ref, uint32_t where, uint32_t units, uint32_t *head, struct pond_hole *first) {
     struct pond_hole *hole = (struct pond_hole *)(void *)pond_ref_at(ref, where);
-    uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(units)];
-    struct pond_hole *first = POND_LIKELY(*head == 0) ? NULL : hole_at(ref, *head);
     /* ORDER hole-link (writer): these bytes are reused now; the version of the bucket that named them was raised before. See byte-reuse.
      * Pairs with (reader) in pond_read_valid(); tag hole-link stands in take_out() too: there the bytes become an entry again. */
     pond_fence_store();
@@ -284,17 +283,26 @@ static inline void push(const struct pond_ref *ref, uint32_t where, uint32_t que
     POND_CRASHPOINT("hole.linked");
     *head = where;
 }
+static __attribute__((noinline)) void push_on(const struct pond_ref *ref, uint32_t where, uint32_t units, uint32_t *head) {
+    push_before(ref, where, units, head, hole_at(ref, *head));
+}
+static inline void push(const struct pond_ref *ref, uint32_t where, uint32_t queue, uint32_t units) {
+    uint32_t *head = &ref->shard->hole_head[queue][pond_hole_class(units)];
+    if (POND_LIKELY(*head == 0)) /* the overwrite before has taken the hole that the one before that had left */
+        push_before(ref, where, units, head, NULL);
+    else
+        push_on(ref, where, units, head);
+}
 
 void pond_hole_push(const struct pond_ref *ref, uint32_t where) {
     uint64_t word = pond_load_64((const uint64_t *)(const void *)pond_ref_at(ref, where));
     push(ref, where, pond_segment_queue(&ref->table[pond_segment_of(ref->g, where)]), pond_word_units(word));
 }
 
-void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t units) {
-    uint32_t segment = pond_segment_of(ref->g, where);
-    const struct pond_segment *s = &ref->table[segment];
+void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t segment, uint32_t units) {
+    struct pond_segment *s = &ref->table[segment];
     uint32_t word = pond_load_32(&s->state), state = word & 255u;
-    pond_segment_dead(ref, where, units);
+    pond_segment_dead(s, units);
     /* A hole's links take the place of an entry's first bytes, which a view may still show: in a pinned segment it only dies. */
     if (POND_LIKELY((state == POND_SEGMENT_OPEN || state == POND_SEGMENT_SEALED) && !pond_segment_pinned(ref, segment)))
         push(ref, where, word >> 8 & 1u, units);

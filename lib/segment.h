@@ -87,8 +87,7 @@ static inline void pond_segment_note_expiry(const struct pond_ref *ref, uint32_t
 static inline void pond_segment_live(const struct pond_ref *ref, uint32_t where, uint32_t units) {
     ref->table[pond_segment_of(ref->g, where)].live_units += units;
 }
-static inline void pond_segment_dead(const struct pond_ref *ref, uint32_t where, uint32_t units) {
-    struct pond_segment *s = &ref->table[pond_segment_of(ref->g, where)];
+static inline void pond_segment_dead(struct pond_segment *s, uint32_t units) {
     s->live_units = s->live_units > units ? s->live_units - units : 0;
 }
 
@@ -112,10 +111,10 @@ static inline int pond_segment_pinned(const struct pond_ref *ref, uint32_t segme
 
 /* The size class of a hole: exact below 16 units, then 8 an octave. */
 static inline uint32_t pond_hole_class(uint32_t units) {
-    if (POND_LIKELY(units < 16)) return units;
+    if (units < 16) return units;
     uint32_t octave = 31u - (uint32_t)__builtin_clz(units);
-    uint32_t at = 16 + (octave - 4) * 8 + (units >> (octave - 3) & 7u);
-    return at < POND_HOLE_CLASSES ? at : POND_HOLE_CLASSES - 1;
+    uint32_t at = 8 * octave - 24 + (units >> (octave - 3)); /* the shifted units are 8 to 15 */
+    return POND_LIKELY(at < POND_HOLE_CLASSES) ? at : POND_HOLE_CLASSES - 1;
 }
 /* A write looks in its own class, then in the next two. Is there anything in them? */
 #define POND_HOLE_CLASSES_UP 2u
@@ -128,8 +127,8 @@ static inline int pond_hole_any(const struct pond_ref *ref, uint32_t queue, uint
 
 /* Makes a hole of a dead entry, to be reused by an entry of the same queue and class. */
 void pond_hole_push(const struct pond_ref *ref, uint32_t where);
-/* An entry of `units` that no slot names any more: it counts as live no longer, and is a hole if its bytes may be reused. */
-void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t units);
+/* An entry of `units` in a segment that no slot names any more: it counts as live no longer, and is a hole if its bytes may be reused. */
+void pond_hole_make(const struct pond_ref *ref, uint32_t where, uint32_t segment, uint32_t units);
 /* Finds a hole for `units` in a queue; only_young: none that will be recycled soon; none in a segment whose first entry's time ends before
  * first_least_ms. Returns where it was, 0 for none; *allotted receives its size. The bytes still say hole until pond_entry_write(). */
 uint32_t pond_hole_take(const struct pond_ref *ref, uint32_t queue, uint32_t ttl_class, uint32_t units, int only_young,

@@ -84,10 +84,17 @@ static int condition(const struct pond_old *old, const struct millpond_set *o) {
 static __thread unsigned new_keys __attribute__((tls_model("initial-exec")));
 #define NEW_KEYS_MAX 4u
 
+/* A hole where the quick way finds none; room.where is 0 where there is none. */
+static __attribute__((noinline)) struct pond_room any_hole(const struct pond_ref *ref, struct pond_room room, uint32_t units) {
+    pond_room_hole(ref, &room, units, 0);
+    return room;
+}
+
 /* S5 before S3: the entry is written where it will probably stay, while the lines that decide are on their way. `guess`: what it will
  * replace, or 0 for a key that is taken to be new, which takes no hole here: it may not take any. room->where is 0 where nothing was
  * written. */
-static void write_ahead(const struct pond_ref *ref, const struct pond_content *c, uint32_t units, uint32_t guess, struct pond_room *room) {
+static inline __attribute__((always_inline)) void write_ahead(const struct pond_ref *ref, const struct pond_content *c, uint32_t units,
+                                                              uint32_t guess, struct pond_room *room) {
     room->where = 0;
     if (!pond_recycle_idle(ref)) return;
     room->queue = guess ? pond_segment_queue(&ref->table[pond_segment_of(ref->g, guess)]) : (uint32_t)POND_SMALL;
@@ -99,37 +106,38 @@ static void write_ahead(const struct pond_ref *ref, const struct pond_content *c
         room->appended = 0;
         room->units = units;
         room->where = pond_hole_take_only(ref, room->queue, room->ttl_class, units, room->first_least_ms);
-        if (POND_UNLIKELY(room->where == 0)) pond_room_hole(ref, room, units, 0);
+        if (POND_UNLIKELY(room->where == 0)) *room = any_hole(ref, *room, units);
         if (POND_UNLIKELY(room->where == guess)) { /* the key has gone meanwhile; or, in a damaged file, its slot names a hole */
             pond_hole_push(ref, guess);
             room->where = 0;
         }
     }
     if (room->where == 0) return;
-    pond_entry_write(ref, room->where, room->units, c);
+    pond_entry_write_usual(ref, room->where, room->units, c);
     POND_CRASHPOINT("set.ahead");
 }
 
 /* S4, when the queue and whether the key is new are known: is what was written ahead in the right place? Else its hole is one again. */
-static int stays(const struct pond_ref *ref, const struct pond_room *ahead, uint32_t queue, int fresh_key) {
+static inline int stays(const struct pond_ref *ref, const struct pond_room *ahead, uint32_t queue, int fresh_key) {
     if (POND_LIKELY(ahead->queue == queue && (ahead->appended || !fresh_key))) return 1;
     if (!ahead->appended) pond_hole_push(ref, ahead->where);
     return 0;
 }
 
-static int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, const struct pond_content *c,
-                     uint32_t units, uint32_t guess, uint64_t ttl_ms, const struct millpond_set *o) {
+static inline __attribute__((always_inline)) int set_entry(const struct pond_ref *ref, const struct pond_key *key,
+                                                           const struct pond_place *place, const struct pond_content *c, uint32_t units,
+                                                           uint32_t guess, uint64_t ttl_ms, const struct millpond_set *o, int plain) {
     struct pond_room room = pond_room_for(ref->g, POND_SMALL, ttl_ms, c->expiry);
     struct pond_old old;
     struct pond_paid paid = {0};
-    int ghost = -1, ahead = 0;
-    if (guess ? o->when == MILLPOND_ALWAYS : new_keys == NEW_KEYS_MAX) { /* from here on nothing is refused that took a hole */
+    int ghost = -1, ahead = 0, always = plain || o->when == MILLPOND_ALWAYS;
+    if (guess ? always : new_keys == NEW_KEYS_MAX) { /* from here on nothing is refused that took a hole */
         write_ahead(ref, c, units, guess, &room);
         ahead = room.where != 0;
     }
     for (int first = 1;; first = 0) {
         pond_publish_find(ref, place, key, &old);
-        int result = o->when != MILLPOND_ALWAYS ? condition(&old, o) : MILLPOND_OK;
+        int result = always ? MILLPOND_OK : condition(&old, o);
         if (result != MILLPOND_OK) return result;
         if (ahead && old.found && old.where == guess) break;
         if (first && !ahead && !pond_recycle_idle(ref) && pond_recycle_step(ref, units, &paid)) continue;
@@ -141,15 +149,22 @@ static int set_small(const struct pond_ref *ref, const struct pond_key *key, con
         if (!pond_recycle_force(ref, &paid)) return MILLPOND_ERR_FULL;
     }
     new_keys = old.found ? 0 : new_keys < NEW_KEYS_MAX ? new_keys + 1 : NEW_KEYS_MAX;
-    if (!ahead) pond_entry_write(ref, room.where, room.units, c);
+    if (!ahead) pond_entry_write_copy(ref, room.where, room.units, c);
     if (!room.appended) pond_bump_64(&ref->shard->counters.hole_hits, 1);
     pond_room_commit(ref, &room, c);
     pond_publish_entry(ref, place, &old, room.where, key->count + (c->flags & POND_ENTRY_COUNTER ? 8 : c->value_bytes));
     return MILLPOND_OK;
 }
 
-static int set_large(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place, struct pond_content *c,
-                     const void *value, size_t bytes, uint64_t ttl_ms, struct millpond_set *o) {
+static __attribute__((noinline)) int set_small(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place,
+                                               const struct pond_content *c, uint32_t units, uint32_t guess, uint64_t ttl_ms,
+                                               const struct millpond_set *o) {
+    return set_entry(ref, key, place, c, units, guess, ttl_ms, o, 0);
+}
+
+static __attribute__((noinline)) int set_large(const struct pond_ref *ref, const struct pond_key *key, const struct pond_place *place,
+                                               struct pond_content *c, const void *value, size_t bytes, uint64_t ttl_ms,
+                                               struct millpond_set *o) {
     struct pond_room room = pond_room_for(ref->g, POND_SMALL, ttl_ms, c->expiry);
     struct pond_old old;
     int ghost = -1;
@@ -185,38 +200,51 @@ static __attribute__((noinline)) int stamp(const struct pond_ref *ref, const str
     return c->stamp != 0;
 }
 
+/* For ever, in no group, under no condition? */
+static inline int plain_set(const struct pond_key *key, const struct millpond_set *o) {
+    return (o->ttl_ms | o->grace_ms | o->when | key->group) == 0;
+}
+
+/* `plain`: plain_set(); almost every set is, so that it is compiled by itself. A value in chunks is not, of which it tells by
+ * NOT_PLAIN before it has done anything. */
+enum { NOT_PLAIN = 1000 };
 static inline __attribute__((always_inline)) int set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key,
                                                      const void *value, size_t value_bytes, struct millpond_set *o,
-                                                     const struct pond_fill *fill) {
+                                                     const struct pond_fill *fill, int plain) {
     const struct pond_geometry *g = &map->geometry;
     struct pond_ref ref = pond_ref_of(map, pond_shard_of(g, key->hash));
     struct pond_place place = pond_place_of(g, key->hash);
+    uint64_t ttl_ms = plain ? 0 : o->ttl_ms, group = plain ? 0 : key->group;
     pond_prefetch_write(&ref.buckets[place.home]); /* S1 */
     if (map->refusal != MILLPOND_OK) return map->refusal;
-    uint64_t now_ms = o->ttl_ms ? pond_clock_write(map) : 0;
-    struct pond_content c = pond_publish_content(key, value, value_bytes, o->ttl_ms, o->grace_ms, now_ms);
-    if (fill && o->ttl_ms)
-        c.expiry = fill->negative ? pond_expiry_negative(now_ms, o->ttl_ms)
-                                  : pond_expiry_pack_cost(now_ms + o->ttl_ms, pond_expiry_grace(c.expiry), pond_cost_of(fill->cost_ms));
-    if (POND_UNLIKELY(key->group != 0)) c.flags |= POND_ENTRY_GROUP;
+    uint64_t now_ms = ttl_ms ? pond_clock_write(map) : 0;
+    struct pond_content c = pond_publish_content(key, value, value_bytes, ttl_ms, plain ? 0 : o->grace_ms, now_ms);
+    if (fill && ttl_ms)
+        c.expiry = fill->negative ? pond_expiry_negative(now_ms, ttl_ms)
+                                  : pond_expiry_pack_cost(now_ms + ttl_ms, pond_expiry_grace(c.expiry), pond_cost_of(fill->cost_ms));
+    if (POND_UNLIKELY(group != 0)) c.flags |= POND_ENTRY_GROUP;
     uint32_t units;
     int large;
     if (!pond_publish_fits(g, &c, value_bytes, &units, &large)) return MILLPOND_ERR_TOO_LARGE;
+    if (plain && POND_UNLIKELY(large)) return NOT_PLAIN;
     if (pond_ghost_any(&ref)) pond_ghost_prefetch(&ref, key->hash);
-    if (!large) pond_entry_sum(&c); /* while the bucket's line is on its way */
+    if (plain || !large) pond_entry_sum(&c); /* while the bucket's line is on its way */
     uint32_t guess = large || new_keys < NEW_KEYS_MAX ? prefetch_old(&ref, &place) : 0;
     int result = pond_write_enter_at(&ref, timeout_ms);
-    if (result != MILLPOND_OK) return result;
+    if (POND_UNLIKELY(result != MILLPOND_OK)) return result;
     prefetch_shard(&ref);
-    int late = POND_UNLIKELY(c.flags & POND_ENTRY_GROUP) && !stamp(&ref, key, &c);
+    int late = group != 0 && !stamp(&ref, key, &c);
     if (fill ? !fill_may(&ref, &place, fill, late) : late) {
         pond_write_leave(&ref);
         return MILLPOND_CHANGED;
     }
     c.sequence = pond_publish_sequence(&ref);
-    result = large ? set_large(&ref, key, &place, &c, value, value_bytes, o->ttl_ms, o)
-                   : set_small(&ref, key, &place, &c, units, guess, o->ttl_ms, o);
-    if (result == MILLPOND_OK) {
+    if (plain)
+        result = set_entry(&ref, key, &place, &c, units, guess, 0, o, 1);
+    else
+        result = large ? set_large(&ref, key, &place, &c, value, value_bytes, ttl_ms, o)
+                       : set_small(&ref, key, &place, &c, units, guess, ttl_ms, o);
+    if (POND_LIKELY(result == MILLPOND_OK)) {
         uint64_t written = large ? pond_entry_units(&c) + value_bytes / POND_UNIT_BYTES : units;
         pond_bump_64(&ref.shard->counters.sets, 1);
         pond_bump_64(&ref.shard->counters.bytes_set, written * POND_UNIT_BYTES);
@@ -228,16 +256,22 @@ static inline __attribute__((always_inline)) int set(struct pond_map *map, uint3
     return result;
 }
 
+static __attribute__((noinline)) int set_any(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value,
+                                             size_t value_bytes, struct millpond_set *o, const struct pond_fill *fill) {
+    return set(map, timeout_ms, key, value, value_bytes, o, fill, 0);
+}
+
 int pond_write_set(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value, size_t value_bytes,
                    struct millpond_set *o) {
-    return set(map, timeout_ms, key, value, value_bytes, o, NULL);
+    int result = POND_LIKELY(plain_set(key, o)) ? set(map, timeout_ms, key, value, value_bytes, o, NULL, 1) : NOT_PLAIN;
+    return POND_LIKELY(result != NOT_PLAIN) ? result : set_any(map, timeout_ms, key, value, value_bytes, o, NULL);
 }
 
 /* ---- what was loaded ---- */
 
-__attribute__((noinline)) int pond_write_fill(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value,
-                                              size_t value_bytes, struct millpond_set *o, const struct pond_fill *fill) {
-    return set(map, timeout_ms, key, value, value_bytes, o, fill);
+int pond_write_fill(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, const void *value, size_t value_bytes,
+                    struct millpond_set *o, const struct pond_fill *fill) {
+    return set_any(map, timeout_ms, key, value, value_bytes, o, fill);
 }
 
 int pond_write_fill_end(struct pond_map *map, uint32_t timeout_ms, const struct pond_key *key, struct pond_ticket *ticket,

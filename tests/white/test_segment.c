@@ -29,7 +29,7 @@ static uint32_t append(uint32_t queue, uint32_t ttl_class, uint32_t units) {
 }
 
 static uint32_t make_hole(uint32_t where, uint32_t units) {
-    pond_segment_dead(&ref, where, units);
+    pond_segment_dead(&ref.table[pond_segment_of(ref.g, where)], units);
     pond_hole_push(&ref, where);
     return where;
 }
@@ -159,9 +159,9 @@ Test(segment, the_younger_half_of_a_queue_is_young_and_so_are_open_ones) {
 
 Test(segment, live_units_never_go_below_nothing) {
     uint32_t where = append(POND_SMALL, 0, 4);
-    pond_segment_dead(&ref, where, 3);
+    pond_segment_dead(&ref.table[pond_segment_of(ref.g, where)], 3);
     cr_assert_eq(ref.table[segment_at(where)].live_units, 1);
-    pond_segment_dead(&ref, where, 3); /* after damage, or twice after a recovery */
+    pond_segment_dead(&ref.table[pond_segment_of(ref.g, where)], 3); /* after damage, or twice after a recovery */
     cr_assert_eq(ref.table[segment_at(where)].live_units, 0);
 }
 
