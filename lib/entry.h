@@ -97,9 +97,10 @@ static inline unsigned pond_cost_of(uint64_t ms) {
 static inline uint64_t pond_grace_ms(unsigned grace) { return grace == 0 ? 0 : ((UINT64_C(2) + (grace & 1)) << (grace / 2)) / 2; }
 /* The largest grace that is not longer than asked for. */
 static inline unsigned pond_grace_of(uint64_t ms) {
-    unsigned grace = (1u << POND_GRACE_BITS) - 1;
-    while (grace > 0 && pond_grace_ms(grace) > ms) grace--;
-    return grace;
+    if (ms == 0) return 0;
+    unsigned octave = 63u - (unsigned)__builtin_clzll(ms); /* in each of them two graces, at its begin and in its middle */
+    unsigned grace = 2 * octave + (ms >= (UINT64_C(3) << octave) / 2);
+    return octave < (1u << POND_GRACE_BITS) / 2 ? grace : (1u << POND_GRACE_BITS) - 1;
 }
 
 /* The word of an entry that says that there is no such thing, for `ms` from now. */
