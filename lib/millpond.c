@@ -118,13 +118,13 @@ int millpond_fd(struct millpond *pond) {
 
 int millpond_resize(struct millpond *pond, uint64_t size_bytes, char *errmsg) {
     int result, said;
-    if (errmsg) errmsg[0] = 0;
     if (!pond) return pond_error_say(MILLPOND_ERR_ARGUMENT, errmsg, "millpond_resize", "the handle is missing; give one");
     if (!pond->path)
         return pond_error_say(MILLPOND_ERR_NO_NAME, errmsg, pond->name,
                               "an anonymous pond, or one opened by its descriptor, has no name for a new file to take; make another one");
     do {
         struct pond_map *map = hold(pond);
+        if (errmsg) errmsg[0] = 0; /* what the file before this one had to say is over */
         result = pond_resize(map, pond->path, size_bytes, pond->flags, pond->lock_timeout_ms, &pond_handle_hooks, errmsg);
         pond_map_release(map);
         said = result;

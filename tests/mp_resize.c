@@ -45,7 +45,7 @@ static int set(struct millpond *to, uint64_t number, size_t bytes, uint64_t ttl_
 static void resize_to(struct millpond *which, uint64_t bytes) {
     char errmsg[MILLPOND_ERRMSG_BYTES] = "";
     int result = millpond_resize(which, bytes, errmsg);
-    REQUIRE(result == MILLPOND_OK, "resize to %llu: %d: %s", (unsigned long long)bytes, result, errmsg);
+    REQUIRE(result == MILLPOND_OK && !errmsg[0], "resize to %llu: %d: %s", (unsigned long long)bytes, result, errmsg);
 }
 
 static struct millpond_stats stats_of(struct millpond *of) {
