@@ -81,28 +81,14 @@ static int fail_when_told(void *arg, const void *key, size_t key_bytes, struct m
     (void)arg, (void)key, (void)key_bytes, (void)load;
     add(&shared->loads, 1);
     while (!get(&shared->release)) support_sleep_ms(1);
-    return -777;
+    return LOADER_SAYS;
 }
 
-struct want {
-    millpond_loader loader;
-    struct millpond_fetch options;
-    int result;
-    const char *expect;
-};
-
 static int fetch_once(void *arg) {
-    const struct want *want = arg;
     struct millpond *own = support_open(path, NULL);
-    char value[64];
-    size_t bytes = 0;
     struct millpond_fetched how;
     add(&shared->waiting, 1);
-    int result = millpond_fetch(own, "key", 3, want->loader, NULL, &want->options, value, sizeof value, &bytes, &how);
-    REQUIRE(result == want->result, "fetch: %d, not %d", result, want->result);
-    if (want->expect)
-        REQUIRE(bytes == strlen(want->expect) && memcmp(value, want->expect, bytes) == 0, "another value: %.*s", (int)bytes, value);
-    if (result == MILLPOND_ERR_LOADER) REQUIRE(how.loader_result == -777, "told %d", how.loader_result);
+    fetch_wanted(own, arg, &how);
     add(&shared->stored, how.how == MILLPOND_HOW_LOADED);
     add(&shared->done, 1);
     millpond_close(own);
@@ -121,13 +107,6 @@ static void leader_and_waiters(pid_t *children, unsigned waiters, struct want *w
     }
 }
 
-static void all_well(const pid_t *children, unsigned count) {
-    for (unsigned i = 0; i < count; i++) {
-        int status = support_wait(children[i], DEADLINE);
-        REQUIRE(status == 0, "child %u ended with %d", i, status);
-    }
-}
-
 /* Those who come to the new file find the load under way there. */
 static void newcomers(pid_t *children, unsigned count, struct want *want) {
     uint64_t before = stats_of(pond).flight_waits;
@@ -143,7 +122,7 @@ static void newcomers(pid_t *children, unsigned count, struct want *want) {
 static int one_loads_across(void *arg) {
     (void)arg;
     begin("one");
-    struct want want = {load_when_told, {.ttl_ms = 3600000, .wait_ms = DEADLINE}, MILLPOND_OK, "first"};
+    struct want want = {load_when_told, {.ttl_ms = 3600000, .wait_ms = DEADLINE}, "first", 0};
     pid_t children[13];
     leader_and_waiters(children, 6, &want);
     resize_to(16 << 20);
@@ -153,7 +132,7 @@ static int one_loads_across(void *arg) {
     REQUIRE(millpond_set(pond, "other", 5, "y", 1, 0) == MILLPOND_OK, "set");
     newcomers(children + 10, 3, &want);
     put(&shared->release, 1);
-    all_well(children, 13);
+    all_well(children, 13, DEADLINE);
     REQUIRE(get(&shared->loads) == 1 && get(&shared->stored) == 1, "%llu loads, %llu stored", (unsigned long long)get(&shared->loads),
             (unsigned long long)get(&shared->stored));
     uint64_t ttl;
@@ -166,7 +145,7 @@ static int one_loads_across(void *arg) {
 static int nobody_there_for_a_while(void *arg) {
     (void)arg;
     begin("alone");
-    struct want want = {load_when_told, {.wait_ms = DEADLINE}, MILLPOND_OK, "first"};
+    struct want want = {load_when_told, {.wait_ms = DEADLINE}, "first", 0};
     pid_t children[3];
     leader_and_waiters(children, 0, &want);
     millpond_close(pond);
@@ -174,7 +153,7 @@ static int nobody_there_for_a_while(void *arg) {
     pond = support_open(path, NULL);
     newcomers(children + 1, 2, &want);
     put(&shared->release, 1);
-    all_well(children, 3);
+    all_well(children, 3, DEADLINE);
     REQUIRE(get(&shared->loads) == 1 && value_is("first"), "%llu loads", (unsigned long long)get(&shared->loads));
     finish();
     return 0;
@@ -187,22 +166,22 @@ static int nothing_and_failure(void *arg) {
     REQUIRE(millpond_set_ex(pond, "key", 3, "old", 3, &(struct millpond_set){.ttl_ms = 1, .grace_ms = 3600000}) == MILLPOND_OK, "set");
     support_sleep_ms(30);
     struct want nothing = {
-        nothing_when_told, {.negative_ttl_ms = 3600000, .wait_ms = DEADLINE, .flags = MILLPOND_FETCH_FRESH}, MILLPOND_MISS, NULL};
+        nothing_when_told, {.negative_ttl_ms = 3600000, .wait_ms = DEADLINE, .flags = MILLPOND_FETCH_FRESH}, NULL, MILLPOND_MISS};
     leader_and_waiters(children, 2, &nothing);
     resize_to(16 << 20);
     newcomers(children + 3, 1, &nothing);
     put(&shared->release, 1);
-    all_well(children, 4);
+    all_well(children, 4, DEADLINE);
     REQUIRE(get(&shared->loads) == 1 && get(&shared->stored) == 1 && millpond_get_stale(pond, "key", 3, NULL, 0, NULL) == MILLPOND_MISS,
             "that there is nothing is not known in the new file");
     finish();
     begin("failure");
-    struct want failure = {fail_when_told, {.wait_ms = DEADLINE}, MILLPOND_ERR_LOADER, NULL};
+    struct want failure = {fail_when_told, {.wait_ms = DEADLINE}, NULL, MILLPOND_ERR_LOADER};
     leader_and_waiters(children, 0, &failure);
     resize_to(16 << 20);
     newcomers(children + 1, 3, &failure);
     put(&shared->release, 1);
-    all_well(children, 4);
+    all_well(children, 4, DEADLINE);
     REQUIRE(get(&shared->loads) == 1, "%llu loads", (unsigned long long)get(&shared->loads));
     finish();
     return 0;
@@ -214,7 +193,7 @@ static int killed_behind_the_hand_over(void *arg) {
     (void)arg;
     for (int round = 0; round < 10; round++) {
         begin("killed");
-        struct want want = {load_when_told, {.wait_ms = DEADLINE}, MILLPOND_OK, "second"};
+        struct want want = {load_when_told, {.wait_ms = DEADLINE}, "second", 0};
         pid_t children[7];
         leader_and_waiters(children, 3, &want);
         resize_to(round % 2 ? 16 << 20 : 4 << 20);
@@ -223,7 +202,7 @@ static int killed_behind_the_hand_over(void *arg) {
         /* Not waited for: a dead process that nobody has asked about is dead all the same. */
         if (round % 3 == 0) kill((pid_t)get(&shared->leader), SIGKILL);
         if (round % 3 != 0) support_kill((pid_t)get(&shared->leader));
-        all_well(children + 1, 6);
+        all_well(children + 1, 6, DEADLINE);
         if (round % 3 == 0) REQUIRE(support_wait(children[0], DEADLINE) == -SIGKILL, "the leader");
         REQUIRE(get(&shared->loads) == 2 && get(&shared->most) == 1, "%llu loads, %llu at once", (unsigned long long)get(&shared->loads),
                 (unsigned long long)get(&shared->most));
@@ -254,7 +233,7 @@ static int changed_meanwhile(void *arg) {
     for (enum change change = 0; change < CHANGES; change++)
         for (int when = 0; when < 3; when++) {
             begin("changed");
-            struct want want = {load_when_told, {.wait_ms = DEADLINE}, MILLPOND_OK, "first"};
+            struct want want = {load_when_told, {.wait_ms = DEADLINE}, "first", 0};
             pid_t child;
             leader_and_waiters(&child, 0, &want);
             if (when == 0) make_change(change);
@@ -262,7 +241,7 @@ static int changed_meanwhile(void *arg) {
             if (when > 0) make_change(change);
             if (when == 2) resize_to(8 << 20);
             put(&shared->release, 1);
-            all_well(&child, 1);
+            all_well(&child, 1, DEADLINE);
             REQUIRE(get(&shared->stored) == 0, "stored over change %d (%d)", (int)change, when);
             if (change == DELETE || change == CLEAR)
                 REQUIRE(millpond_contains(pond, "key", 3) == MILLPOND_MISS, "stored behind change %d (%d)", (int)change, when);
@@ -319,7 +298,7 @@ static int fill_elsewhere(void *arg) {
 
 static int leases(void *arg) {
     (void)arg;
-    struct want want = {load_when_told, {.wait_ms = DEADLINE}, MILLPOND_OK, "filled"};
+    struct want want = {load_when_told, {.wait_ms = DEADLINE}, "filled", 0};
     pid_t children[2];
     struct millpond_lease busy, copy;
     begin("lease");
@@ -338,7 +317,7 @@ static int leases(void *arg) {
     for (int i = 0; i < 2; i++) children[i] = support_fork(fetch_once, &want);
     for (int i = 0; stats_of(pond).flight_waits < before + 2 && i < 30000; i++) support_sleep_ms(1);
     REQUIRE(support_run_child(fill_elsewhere, lease, DEADLINE) == MILLPOND_OK, "fill by another process, in the new file");
-    all_well(children, 2);
+    all_well(children, 2, DEADLINE);
     REQUIRE(get(&shared->loads) == 0, "%llu loads", (unsigned long long)get(&shared->loads));
     REQUIRE(millpond_lease_fill(pond, &copy, "key", 3, "again", 5, NULL) == MILLPOND_CHANGED, "a second fill");
     support_kill(holder);
@@ -419,15 +398,15 @@ static int several_namespaces(void *arg) {
     options.size_bytes = 8 << 20;
     options.flags = MILLPOND_CREATE | MILLPOND_NAMESPACES;
     pond = support_open(path, &options);
-    struct want first = {load_when_told, {.wait_ms = DEADLINE}, MILLPOND_OK, "first"}, second = first;
+    struct want first = {load_when_told, {.wait_ms = DEADLINE}, "first", 0}, second = first;
     second.expect = "second";
     pid_t children[2];
     leader_and_waiters(children, 0, &first);
     resize_to(16 << 20);
     children[1] = support_fork(fetch_once, &second);
-    all_well(children + 1, 1);
+    all_well(children + 1, 1, DEADLINE);
     put(&shared->release, 1);
-    all_well(children, 1);
+    all_well(children, 1, DEADLINE);
     REQUIRE(get(&shared->loads) == 2 && get(&shared->stored) == 1 && value_is("second"), "%llu loads, %llu stored",
             (unsigned long long)get(&shared->loads), (unsigned long long)get(&shared->stored));
     finish();

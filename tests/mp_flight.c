@@ -62,7 +62,7 @@ static int fail_in_50_ms(void *arg, const void *key, size_t key_bytes, struct mi
     load_begins();
     support_sleep_ms(50);
     add(&shared->loading, UINT64_MAX);
-    return -777;
+    return LOADER_SAYS;
 }
 
 static int must_not_load(void *arg, const void *key, size_t key_bytes, struct millpond_load *load) {
@@ -73,26 +73,12 @@ static int must_not_load(void *arg, const void *key, size_t key_bytes, struct mi
 
 /* ---- one who fetches ---- */
 
-struct want {
-    millpond_loader loader;
-    struct millpond_fetch options;
-    const char *expect; /* one of two values, or NULL: count results only */
-};
-
 static int fetch_once(void *arg) {
-    const struct want *want = arg;
     struct millpond *pond = support_open(path, NULL);
-    char value[64];
-    size_t bytes = 0;
     struct millpond_fetched how;
     add(&shared->arrived, 1);
     await(&shared->go, 1, "the start");
-    int result = millpond_fetch(pond, "key", 3, want->loader, NULL, &want->options, value, sizeof value, &bytes, &how);
-    if (want->expect) {
-        REQUIRE(result == MILLPOND_OK, "fetch: %d", result);
-        REQUIRE(bytes == strlen(want->expect) && memcmp(value, want->expect, bytes) == 0, "another value: %.*s", (int)bytes, value);
-    }
-    if (result == MILLPOND_ERR_LOADER) REQUIRE(how.loader_result == -777, "told %d", how.loader_result);
+    int result = fetch_wanted(pond, arg, &how);
     add(&shared->results[result >= 0 ? result : 8 + (-result & 7)], 1);
     add(&shared->done, 1);
     millpond_close(pond);
@@ -103,13 +89,6 @@ static void crowd(pid_t *children, unsigned count, struct want *want) {
     for (unsigned i = 0; i < count; i++) children[i] = support_fork(fetch_once, want);
     await(&shared->arrived, count, "the crowd");
     put(&shared->go, 1);
-}
-
-static void all_well(const pid_t *children, unsigned count) {
-    for (unsigned i = 0; i < count; i++) {
-        int status = support_wait(children[i], DEADLINE);
-        REQUIRE(status == 0, "a child ended with %d", status);
-    }
 }
 
 static struct millpond *begin(const char *name) {
@@ -123,10 +102,10 @@ static struct millpond *begin(const char *name) {
 static int one_loads_for_all(void *arg) {
     (void)arg;
     struct millpond *pond = begin("crowd");
-    struct want want = {load_in_50_ms, {.ttl_ms = 3600000}, "loaded"};
+    struct want want = {load_in_50_ms, {.ttl_ms = 3600000}, "loaded", 0};
     pid_t children[CROWD];
     crowd(children, CROWD, &want);
-    all_well(children, CROWD);
+    all_well(children, CROWD, DEADLINE);
     struct millpond_stats stats = stats_of(pond);
     printf("  %d processes: %llu load, %llu waited\n", CROWD, (unsigned long long)get(&shared->loads),
            (unsigned long long)stats.flight_waits);
@@ -150,7 +129,7 @@ static int killed_leader(void *arg) {
     uint64_t slowest = 0;
     for (int round = 0; round < 20; round++) {
         struct millpond *pond = begin("killed");
-        struct want want = {load_for_ever_once, {.wait_ms = DEADLINE}, "second"};
+        struct want want = {load_for_ever_once, {.wait_ms = DEADLINE}, "second", 0};
         pid_t children[8];
         crowd(children, 8, &want);
         await_waiters(pond, 7);
@@ -162,7 +141,7 @@ static int killed_leader(void *arg) {
                 support_kill(leader);
                 children[i] = children[7];
             }
-        all_well(children, 7);
+        all_well(children, 7, DEADLINE);
         uint64_t took = support_now_ns() - start;
         slowest = took > slowest ? took : slowest;
         REQUIRE(get(&shared->loads) == 2 && get(&shared->most) == 1, "%llu loads, %llu at once", (unsigned long long)get(&shared->loads),
@@ -179,7 +158,7 @@ static int killed_leader(void *arg) {
 static int killed_once_more(void *arg) {
     (void)arg;
     struct millpond *pond = begin("heirs");
-    struct want want = {load_in_50_ms, {.wait_ms = DEADLINE}, "loaded"};
+    struct want want = {load_in_50_ms, {.wait_ms = DEADLINE}, "loaded", 0};
     pid_t children[12];
     unsigned killed = 0, left = 12;
     crowd(children, 12, &want);
@@ -195,7 +174,7 @@ static int killed_once_more(void *arg) {
             }
     }
     put(&shared->loading, 0);
-    all_well(children, left);
+    all_well(children, left, DEADLINE);
     printf("  %u leaders killed one after the other, %llu loads\n", killed, (unsigned long long)get(&shared->loads));
     REQUIRE(get(&shared->loads) == killed + 1, "%llu loads after %u kills", (unsigned long long)get(&shared->loads), killed);
     millpond_close(pond);
@@ -206,7 +185,7 @@ static int killed_once_more(void *arg) {
 static int stopped_leader(void *arg) {
     (void)arg;
     struct millpond *pond = begin("stopped");
-    struct want want = {load_for_ever_once, {.wait_ms = 100}, NULL};
+    struct want want = {load_for_ever_once, {.wait_ms = 100}, NULL, 0};
     pid_t children[4];
     crowd(children, 4, &want);
     await(&shared->loads, 1, "the leader");
@@ -216,7 +195,7 @@ static int stopped_leader(void *arg) {
     REQUIRE(get(&shared->results[8 + (-MILLPOND_ERR_TIMEOUT & 7)]) == 3 && get(&shared->loads) == 1, "not three timeouts");
     put(&shared->release, 1);
     kill(leader, SIGCONT);
-    all_well(children, 4);
+    all_well(children, 4, DEADLINE);
     REQUIRE(get(&shared->results[MILLPOND_OK]) == 1, "the leader went on");
     millpond_close(pond);
     support_require_whole(path);
@@ -227,7 +206,7 @@ static int stopped_leader(void *arg) {
 static int late_leader(void *arg) {
     (void)arg;
     struct millpond *pond = begin("late");
-    struct want want = {load_for_ever_once, {.wait_ms = DEADLINE, .load_max_ms = 300}, NULL};
+    struct want want = {load_for_ever_once, {.wait_ms = DEADLINE, .load_max_ms = 300}, NULL, 0};
     pid_t children[4];
     char value[16];
     size_t bytes;
@@ -235,7 +214,7 @@ static int late_leader(void *arg) {
     await(&shared->done, 3, "those who wait");
     REQUIRE(get(&shared->loads) == 2 && get(&shared->results[MILLPOND_OK]) == 3, "%llu loads", (unsigned long long)get(&shared->loads));
     put(&shared->release, 1);
-    all_well(children, 4);
+    all_well(children, 4, DEADLINE);
     REQUIRE(millpond_get(pond, "key", 3, value, sizeof value, &bytes) == MILLPOND_OK && bytes == 6 && memcmp(value, "second", 6) == 0,
             "the late one was stored");
     millpond_close(pond);
@@ -247,7 +226,7 @@ static int stale_for_the_others(void *arg) {
     (void)arg;
     struct millpond *pond = begin("stale");
     struct millpond_set set = {.ttl_ms = 20, .grace_ms = 3600000};
-    struct want want = {load_for_ever_once, {.wait_ms = DEADLINE}, NULL};
+    struct want want = {load_for_ever_once, {.wait_ms = DEADLINE}, NULL, 0};
     REQUIRE(millpond_set_ex(pond, "key", 3, "old", 3, &set) == MILLPOND_OK, "set");
     support_sleep_ms(60);
     pid_t children[8];
@@ -257,7 +236,7 @@ static int stale_for_the_others(void *arg) {
             (unsigned long long)get(&shared->results[MILLPOND_STALE]), (unsigned long long)get(&shared->loads));
     REQUIRE(stats_of(pond).stale_served == 7, "counted %llu", (unsigned long long)stats_of(pond).stale_served);
     put(&shared->release, 1);
-    all_well(children, 8);
+    all_well(children, 8, DEADLINE);
     REQUIRE(get(&shared->results[MILLPOND_OK]) == 1, "the one who loaded");
     millpond_close(pond);
     support_require_whole(path);
@@ -267,17 +246,17 @@ static int stale_for_the_others(void *arg) {
 static int shared_failure(void *arg) {
     (void)arg;
     struct millpond *pond = begin("failure");
-    struct want want = {fail_in_50_ms, {.wait_ms = DEADLINE}, NULL};
+    struct want want = {fail_in_50_ms, {.wait_ms = DEADLINE}, NULL, 0};
     pid_t children[8];
     crowd(children, 8, &want);
-    all_well(children, 8);
+    all_well(children, 8, DEADLINE);
     REQUIRE(get(&shared->results[8 + (-MILLPOND_ERR_LOADER & 7)]) == 8 && get(&shared->loads) == 1, "%llu loads",
             (unsigned long long)get(&shared->loads));
     millpond_close(pond);
     pond = begin("failures");
     want.options.flags = MILLPOND_FETCH_OWN_ERRORS;
     crowd(children, 8, &want);
-    all_well(children, 8);
+    all_well(children, 8, DEADLINE);
     REQUIRE(get(&shared->loads) == 8 && get(&shared->most) == 1, "%llu loads, %llu at once", (unsigned long long)get(&shared->loads),
             (unsigned long long)get(&shared->most));
     millpond_close(pond);
@@ -292,13 +271,13 @@ static int changed_during_load(void *arg) {
     (void)arg;
     for (enum change change = 0; change < CHANGES; change++) {
         struct millpond *pond = begin("changed");
-        struct want want = {load_for_ever_once, {.ttl_ms = 3600000}, "second"};
+        struct want want = {load_for_ever_once, {.ttl_ms = 3600000}, "second", 0};
         pid_t child, others[3];
         char value[32];
         size_t bytes = 0;
         int64_t number;
         const struct millpond_incr create = {.initial = 4};
-        crowd(&child, 1, &(struct want){load_for_ever_once, {.ttl_ms = 3600000}, "first"});
+        crowd(&child, 1, &(struct want){load_for_ever_once, {.ttl_ms = 3600000}, "first", 0});
         await(&shared->loads, 1, "the leader");
         switch (change) {
         case DELETE: REQUIRE(millpond_delete(pond, "key", 3) == MILLPOND_MISS, "delete"); break;
@@ -309,12 +288,12 @@ static int changed_during_load(void *arg) {
         if (change == DELETE || change == CLEAR) { /* who comes now does not wait for what is out of date */
             put(&shared->arrived, 0);
             crowd(others, 3, &want);
-            all_well(others, 3);
+            all_well(others, 3, DEADLINE);
             REQUIRE(get(&shared->loads) == 2, "%llu loads", (unsigned long long)get(&shared->loads));
         }
         put(&shared->loads, 1); /* for what the first one answers */
         put(&shared->release, 1);
-        all_well(&child, 1);
+        all_well(&child, 1, DEADLINE);
         const char *expect = change == SET ? "newer" : change == INCR ? "5" : "second";
         int result = millpond_get(pond, "key", 3, value, sizeof value, &bytes);
         REQUIRE(result == MILLPOND_OK && bytes == strlen(expect) && memcmp(value, expect, bytes) == 0, "after change %d: %d %.*s",
@@ -342,7 +321,7 @@ static int hold_lease(void *arg) {
 static int killed_lease_holder(void *arg) {
     (void)arg;
     struct millpond *pond = begin("lease");
-    struct want want = {load_in_50_ms, {.wait_ms = DEADLINE}, "loaded"};
+    struct want want = {load_in_50_ms, {.wait_ms = DEADLINE}, "loaded", 0};
     pid_t holder = support_fork(hold_lease, NULL), children[6];
     await(&shared->leader, 1, "the holder");
     struct millpond_lease lease;
@@ -353,7 +332,7 @@ static int killed_lease_holder(void *arg) {
     await_waiters(pond, 7);
     support_kill(holder);
     REQUIRE(millpond_lease_wait(pond, &lease, DEADLINE, NULL) == MILLPOND_OK, "wait for a dead one");
-    all_well(children, 6);
+    all_well(children, 6, DEADLINE);
     REQUIRE(get(&shared->loads) == 1, "%llu loads", (unsigned long long)get(&shared->loads));
     millpond_close(pond);
     support_require_whole(path);
@@ -390,7 +369,7 @@ static int lease_is_sent(void *arg) {
     (void)arg;
     struct millpond *pond = begin("sent");
     struct millpond_lease *lease = support_share(sizeof *lease), copy;
-    struct want want = {must_not_load, {.wait_ms = DEADLINE}, "filled"};
+    struct want want = {must_not_load, {.wait_ms = DEADLINE}, "filled", 0};
     pid_t children[4];
     REQUIRE(millpond_lease_acquire(pond, "key", 3, NULL, NULL, 0, NULL, lease) == MILLPOND_MISS && lease->state == MILLPOND_LEASE_WON,
             "acquire");
@@ -398,7 +377,7 @@ static int lease_is_sent(void *arg) {
     crowd(children, 4, &want);
     await_waiters(pond, 4);
     REQUIRE(support_run_child(fill_it, lease, DEADLINE) == MILLPOND_OK, "fill by another process");
-    all_well(children, 4);
+    all_well(children, 4, DEADLINE);
     REQUIRE(millpond_lease_fill(pond, &copy, "key", 3, "again", 5, NULL) == MILLPOND_CHANGED, "a second fill");
     millpond_close(pond);
     support_require_whole(path);
@@ -431,7 +410,7 @@ static int more_keys_than_places(void *arg) {
         memcpy(&number, &i, sizeof i);
         children[i] = support_fork(fetch_own_key, number);
     }
-    all_well(children, 24);
+    all_well(children, 24, DEADLINE);
     struct millpond_stats stats = stats_of(pond);
     printf("  24 keys, 4 places: %llu stored, %llu loaded alone\n", (unsigned long long)get(&shared->results[MILLPOND_HOW_LOADED]),
            (unsigned long long)get(&shared->results[MILLPOND_HOW_ALONE]));
@@ -489,13 +468,13 @@ static int several_namespaces(void *arg) {
     options.size_bytes = 8 << 20;
     options.flags = MILLPOND_CREATE | MILLPOND_NAMESPACES;
     struct millpond *pond = support_open(path, &options);
-    struct want want = {load_for_ever_once, {.wait_ms = DEADLINE}, "second"};
+    struct want want = {load_for_ever_once, {.wait_ms = DEADLINE}, "second", 0};
     pid_t victim = support_fork(load_until_killed, NULL), children[8];
     await(&shared->loads, 1, "the leader");
     crowd(children, 8, &want);
     await_waiters(pond, 8);
     support_kill(victim);
-    all_well(children, 8);
+    all_well(children, 8, DEADLINE);
     REQUIRE(get(&shared->loads) == 2, "%llu loads", (unsigned long long)get(&shared->loads));
     millpond_close(pond);
     support_require_whole(path);
@@ -571,7 +550,7 @@ static int storm_of_kills(void *arg) {
         workers[i] = support_fork(storm_worker, (void *)(uintptr_t)i);
     }
     __atomic_store_n(&storm->stop, 1, __ATOMIC_RELAXED);
-    all_well(workers, 6);
+    all_well(workers, 6, DEADLINE);
     struct millpond_stats stats = stats_of(pond);
     printf("  %u kills, %llu fetches, %llu flights, %llu waits, %llu takeovers, %llu revoked\n", kills,
            (unsigned long long)get(&shared->done), (unsigned long long)stats.flights, (unsigned long long)stats.flight_waits,
