@@ -457,6 +457,7 @@ int millpond_check(const char *path, unsigned flags, void (*report)(void *arg, c
     if (result != MILLPOND_OK) return result;
     do {
         struct pond_map *map = hold(pond);
+        if (errmsg) errmsg[0] = 0; /* as in a resize */
         sums = (struct millpond_check){0};
         result = check_in(pond, map, path, flags, report, arg, &sums, errmsg);
         pond_map_release(map);
