@@ -425,7 +425,7 @@ Test(recycle, when_the_index_is_full_what_is_invalid_leaves_before_what_lives) {
     with_shape(&(struct white_shape){.size_bytes = 4 << 20, .entry_bytes = 2000});
     uint64_t slots = (uint64_t)ref.g->bucket_count * POND_BUCKET_SLOTS, most = ref.g->items_high - 1;
     for (uint64_t i = 0; i < most; i++) {
-        char text[24];
+        char text[24] = ""; /* a value as well */
         struct pond_key key = white_key(w, i, text);
         struct millpond_set set = {0};
         key.group = i % 2;
