@@ -254,13 +254,12 @@ static int wait(struct call *c) {
         enter(c->pond);
         result = leave(pond_write_inherit(c->map, (uint32_t)lock_timeout(c), pond_fetch_load_max(c->o), &c->ticket));
         c->led = 1;
-        /* Replaced just now: with the mutex of the flight that was carried over, we may be whom the others see at the head of it. */
-        if (result == POND_BEGIN_WON || result == MILLPOND_ERR_REPLACED) return lead(c, 0);
+        if (result == POND_BEGIN_WON) return lead(c, 0);
         if (result == POND_BEGIN_LOOK_AGAIN) {
             result = AGAIN;
-        } else { /* the shard cannot be had: the next one may try */
+        } else { /* the shard cannot be had: the next one may try. Or replaced just now: one of those who look there will lead */
             pond_flight_release(c->map, &c->ticket, 1);
-            result = load_alone(c);
+            result = result == MILLPOND_ERR_REPLACED ? AGAIN : load_alone(c);
         }
         break;
     default:

@@ -34,7 +34,8 @@
  *
  * When another file takes this one's place (resize.c), leaders are inside their loaders, and learn of it when those return:
  *   K1 the resizer, who holds every mutex, gives each flight that is led or leased a slot in the new file: carried, with its deadline, its
- *      origin (file, shard and token, which is what the leader knows of it) and the thread with which it ends
+ *      origin (file, shard and token, which is what the leader knows of it) and the thread with which it ends; not one whose leader is
+ *      dead, though somebody else holds its mutex by now (V4)
  *   K2 the old file is emptied, so the flights there are revoked. Who waits finds out (V6, or the leader ends or dies), looks in the new
  *      file, and joins the carried flight. So do newcomers: it is led, and nobody else loads
  *   K3 whoever changes the key in the new file revokes the carried flight (X2). In the old one nobody can, from K1 on
@@ -159,7 +160,7 @@ static void begin(const struct pond_ref *ref, struct pond_flight *f, uint64_t ha
                            .begun_ms = now_ms,
                            .deadline_ms = now_ms + load_max_ms,
                            .state = led ? POND_FLIGHT_LED : POND_FLIGHT_LEASED,
-                           .holder = holder,
+                           .holder = led ? pond_lock_owner(&f->mutex) : holder,
                            .holder_claims = holder ? pond_load_32(&ref->map->readers[holder - 1].claims) : 0};
     assign(ref, f, &a);
     pond_bump_64(&ref->shard->counters.flights, 1);
@@ -353,15 +354,18 @@ uint64_t pond_flight_origin(uint64_t creation, const struct pond_ticket *ticket)
     return origin ? origin : 1;
 }
 
-/* The thread with which a flight ends. 0 when it will not be seen elsewhere that it has. */
+/* The thread with which a flight ends. 0 when it will not be seen elsewhere that it has; or when its leader is dead, and one of those who
+ * wait has just been given its mutex (V4), but may find it revoked (H2 of resize.c) before he looks, and go away. */
 static int find_thread(const struct pond_map *map, const struct pond_flight *f, struct assignment *a) {
     if (f->state == POND_FLIGHT_CARRIED || (f->state == POND_FLIGHT_LEASED && f->holder == 0)) {
         a->holder = f->holder;
         a->holder_claims = f->holder_claims;
         return 1;
     }
-    if (map->gate || f->holder > map->geometry.reader_count) return 0;
-    a->holder = pond_lock_owner(f->state == POND_FLIGHT_LED ? &f->mutex : &map->readers[f->holder - 1].mutex);
+    int led = f->state == POND_FLIGHT_LED;
+    if (map->gate || (!led && f->holder > map->geometry.reader_count)) return 0;
+    a->holder = pond_lock_owner(led ? &f->mutex : &map->readers[f->holder - 1].mutex);
+    if (led && a->holder != f->holder) return 0;
     a->holder_claims = a->holder ? pond_platform_thread_born(a->holder) : 0;
     return a->holder_claims != 0;
 }

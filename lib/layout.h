@@ -192,8 +192,8 @@ struct pond_flight {
     uint64_t token;         /* of this flight, or of the last one; a shard never gives one twice */
     uint64_t deadline_ms;   /* by the file's clock: given up by the others then */
     uint64_t begun_ms;      /* by the file's clock */
-    uint32_t holder;        /* of a lease: reader slot + 1 of the thread with which it ends; carried: number of that thread; 0: it ends at
-                             * the deadline alone */
+    uint32_t holder;        /* of a lease: reader slot + 1 of the thread with which it ends; led, carried: number of that thread; 0: it
+                             * ends at the deadline alone */
     uint32_t holder_claims; /* ... and how many owners that slot had had; carried: when that thread was born */
     uint32_t outcome;       /* of the last flight, for those who waited: enum pond_flight_outcome in flight.h */
     uint32_t said;          /* ... what its loader returned */
