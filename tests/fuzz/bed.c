@@ -26,16 +26,18 @@
 #define CLOCK_START_MS UINT64_C(1767225600000) /* 2026-01-01 */
 #define SEED           UINT64_C(0x6D696C6C706F6E64)
 
-/* A small file with few segments; one with two shards, many segments and all TTL classes; one whose index is full long before its memory.
- */
+/* A small file with few segments; one with two shards, many segments and all TTL classes; one whose index is full long before its memory;
+ * one in which all is of groups. */
 static const struct {
     const char *name;
     uint64_t size_bytes, segment_bytes;
     uint32_t shards, entry_bytes;
+    bool grouped;
 } plans[BED_PONDS] = {
-    {"few", 96 << 10, 4096, 1, 160},
-    {"many", 192 << 10, 1024, 2, 100},
-    {"tight", 80 << 10, 2048, 1, 900},
+    {"few", 96 << 10, 4096, 1, 160, false},
+    {"many", 192 << 10, 1024, 2, 100, false},
+    {"tight", 80 << 10, 2048, 1, 900, false},
+    {"groups", 128 << 10, 2048, 2, 140, true},
 };
 
 static struct bed beds[BED_PONDS];
@@ -58,40 +60,48 @@ size_t bed_key(uint32_t i, unsigned char key[BED_KEY_BYTES_MAX]) {
 
 enum bed_kind bed_kind(uint32_t i) { return i % 16 == 3 ? BED_COUNTER : i % 3 == 1 ? BED_TTL : BED_PLAIN; }
 
+const char *bed_group(uint32_t i) {
+    static const char *const names[BED_GROUPS] = {"a", "b", "tenant 3", "tenant 4", "e", "f", "g", "h"};
+    return names[i % BED_GROUPS];
+}
+
 size_t bed_value_bytes(const struct bed *bed, uint32_t i) {
     if (i % 23 == 7) return bed->geometry.segment_bytes / 2 + i * 11 % bed->geometry.segment_bytes; /* in chunks */
     return i % 11 == 2 ? 400 + i : i * 7 % 96;
 }
 
-static void put(struct millpond *pond, const struct bed *bed, uint32_t i, uint64_t ttl_ms) {
+static void put(struct millpond *pond, const struct bed *bed, uint32_t i, uint64_t ttl_ms, bool grouped) {
     unsigned char key[BED_KEY_BYTES_MAX], value[BED_VALUE_BYTES_MAX];
     size_t key_bytes = bed_key(i, key), bytes = bed_value_bytes(bed, i);
     REQUIRE(bytes <= sizeof value, "a value of %zu bytes", bytes);
-    struct millpond_incr create = {.initial = i};
+    struct millpond_set how = {0};
+    if (grouped) how.group = bed_group(i), how.group_bytes = strlen(bed_group(i));
     if (bed_kind(i) == BED_COUNTER) {
-        REQUIRE(millpond_incr(pond, key, key_bytes, 1, &create, NULL) == MILLPOND_OK, "incr");
+        REQUIRE(millpond_incr_ex(pond, key, key_bytes, 1, i, &how, NULL) == MILLPOND_OK, "incr");
         return;
     }
     support_fill(value, bytes, i);
-    int result = millpond_set(pond, key, key_bytes, value, bytes, bed_kind(i) == BED_TTL ? ttl_ms : 0);
+    if (bed_kind(i) == BED_TTL) how.ttl_ms = ttl_ms;
+    int result = millpond_set_ex(pond, key, key_bytes, value, bytes, &how);
     REQUIRE(result == MILLPOND_OK, "set of %zu + %zu bytes: %d", key_bytes, bytes, result);
 }
 
 /* A life: more than fits, so that segments were recycled; overwritten and deleted, so that there are holes; read, so that there is
  * something to keep; expired. */
-static void use(const struct bed *bed) {
+static void use(const struct bed *bed, bool grouped) {
     struct millpond *pond = support_open(bed->path, NULL);
     struct support_random random = {4711};
     unsigned char key[BED_KEY_BYTES_MAX], value[BED_VALUE_BYTES_MAX];
-    for (uint32_t i = 0; i < BED_KEYS; i++) put(pond, bed, i, 1000);
+    for (uint32_t i = 0; i < BED_KEYS; i++) put(pond, bed, i, 1000, grouped);
     bed_clock_forward(5000);
     for (unsigned k = 0; k < 3000; k++) {
         uint32_t i = (uint32_t)support_below(&random, BED_KEYS);
         size_t key_bytes = bed_key(i, key);
+        if (grouped && k % 700 == 0) REQUIRE(millpond_invalidate(pond, bed_group(i), strlen(bed_group(i))) == MILLPOND_OK, "invalidate");
         if (k % 13 == 0)
             millpond_delete(pond, key, key_bytes);
         else if (k % 3 == 0)
-            put(pond, bed, i, UINT64_C(1) << (12 + 2 * (i % 9)));
+            put(pond, bed, i, UINT64_C(1) << (12 + 2 * (i % 9)), grouped);
         else
             millpond_get(pond, key, key_bytes, value, sizeof value, NULL);
     }
@@ -174,7 +184,7 @@ static void make(unsigned number) {
     options.shards = plans[number].shards;
     options.entry_bytes = plans[number].entry_bytes;
     bed_create(bed, path, &options);
-    use(bed);
+    use(bed, plans[number].grouped);
     bed_keep(bed);
     REQUIRE(support_run_child(die_with_every_mutex, bed->path, 10000) == 0, "no process could die with the mutexes");
     bed->orphaned = copy_of(bed);

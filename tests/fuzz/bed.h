@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BED_PONDS           3u
+#define BED_PONDS           4u
 #define BED_KEYS            192u /* keys that a pond may hold at the start */
 #define BED_KEY_BYTES_MAX   600u
 #define BED_VALUE_BYTES_MAX 8192u
@@ -51,6 +51,9 @@ size_t bed_key(uint32_t i, unsigned char key[BED_KEY_BYTES_MAX]);
 size_t bed_value_bytes(const struct bed *bed, uint32_t i);
 enum bed_kind { BED_PLAIN, BED_TTL, BED_COUNTER };
 enum bed_kind bed_kind(uint32_t i);
+/* Names of groups. In the last pond every key is of one; some of those have been invalidated since. */
+#define BED_GROUPS 8u
+const char *bed_group(uint32_t i);
 
 /* Bytes of the file that no damage touches: the mutexes. glibc aborts or waits for ever on a mutex whose words are garbage (measured: 3 and
  * 42 of 300 random corruptions), and no library can keep it from doing so; millpond makes them anew where they cannot be trusted. */

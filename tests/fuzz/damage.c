@@ -18,9 +18,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum area { IDENTITY, LIVING, READERS, HEADER, INTENT, SEGMENTS, BUCKETS, GHOSTS, ENTRIES, ANYWHERE, FLIGHTS, REDO, MARKS, AREAS };
+enum area { IDENTITY, LIVING, READERS, HEADER, INTENT, SEGMENTS, BUCKETS, GHOSTS, ENTRIES, ANYWHERE, FLIGHTS, REDO, MARKS, GROUPS, AREAS };
 static const char *const area_names[AREAS] = {"identity", "living", "reader", "header", "intent", "segment", "bucket",
-                                              "ghost",    "entry",  "byte",   "flight", "redo",   "marks"};
+                                              "ghost",    "entry",  "byte",   "flight", "redo",   "marks",   "group"};
 /* Which area a byte of the input means: where more code looks, more wounds. */
 static const uint8_t area_of_byte[32] = {IDENTITY, IDENTITY, LIVING,  LIVING,  READERS, HEADER,   HEADER,   HEADER,
                                          HEADER,   HEADER,   INTENT,  INTENT,  INTENT,  SEGMENTS, SEGMENTS, SEGMENTS,
@@ -30,8 +30,8 @@ static const uint8_t area_of_byte[32] = {IDENTITY, IDENTITY, LIVING,  LIVING,  R
 /* Those that came later have bytes of their own, so that older inputs mean what they meant. */
 #define LATER_AREAS 232u
 static enum area area_of_number(uint8_t byte) {
-    static const enum area later[] = {FLIGHTS, REDO, MARKS};
-    return byte < LATER_AREAS ? (enum area)area_of_byte[byte % sizeof area_of_byte] : later[(byte - LATER_AREAS) / 8u];
+    static const enum area later[] = {FLIGHTS, FLIGHTS, REDO, REDO, MARKS, GROUPS};
+    return byte < LATER_AREAS ? (enum area)area_of_byte[byte % sizeof area_of_byte] : later[(byte - LATER_AREAS) / 4u];
 }
 
 enum kind { SET, FLIP, ADD, PLAUSIBLE, COPY, SWAP, RUN, FORGE, KINDS };
@@ -108,6 +108,7 @@ static struct place place_of(const struct bed *bed, enum area area, uint32_t ite
     case MARKS: /* and what the agent told */
         return item_of(POND_LIVING_OFF + offsetof(struct pond_living, marks), 1, 1,
                        offsetof(struct pond_living, pad1) - offsetof(struct pond_living, marks), 0);
+    case GROUPS: return item_of(g->groups_off, sizeof(uint64_t), (uint64_t)g->group_mask + 1, sizeof(uint64_t), item);
     case SEGMENTS: return item_of(base + g->table_off, sizeof(struct pond_segment), g->segment_count, sizeof(struct pond_segment), n);
     case BUCKETS:
         return item_of(base + (uint64_t)g->buckets_off_units * POND_UNIT_BYTES, sizeof(struct pond_bucket), g->bucket_count,
@@ -226,6 +227,7 @@ static void forge_entry(const struct bed *bed, const struct wound *w) {
                                    .flags = flags,
                                    .sequence = d.sequence,
                                    .expiry = d.expiry,
+                                   .stamp = d.flags & POND_ENTRY_GROUP ? pond_entry_stamp(at, &d) : 0,
                                    .hash = hash};
     if (pond_entry_units(&content) <= d.units) pond_entry_write(&ref, where, d.units, &content);
 }
@@ -320,8 +322,39 @@ static void forge_marks(const struct bed *bed, const struct wound *w) {
     bed_write(bed, POND_LIVING_OFF, &living, sizeof living);
 }
 
+/* An entry becomes one of a group, of a number that there is or not; and that group's word is its stamp's, or near it. */
+static void forge_group(const struct bed *bed, const struct wound *w) {
+    struct pond_map map;
+    uint64_t entry = bed->entries[w->item % bed->entry_count];
+    struct pond_ref ref = ref_of(bed, &map, (uint32_t)(entry >> 32));
+    unsigned char key[BED_KEY_BYTES_MAX], value[BED_VALUE_BYTES_MAX];
+    struct pond_decoded d;
+    const unsigned char *at = pond_ref_at(&ref, (uint32_t)entry);
+    if (!pond_entry_decode(at, pond_units_left(ref.g, (uint32_t)entry), &d) || d.key_bytes > sizeof key || d.value_bytes > sizeof value)
+        return;
+    memcpy(key, at + d.key_off, d.key_bytes);
+    memcpy(value, at + d.value_off, d.value_bytes);
+    uint64_t stamp =
+        d.flags & POND_ENTRY_GROUP ? pond_entry_stamp(at, &d) : pond_stamp_make((uint32_t)w->value & (POND_GROUPS_MAX - 1), w->value >> 16);
+    struct pond_content content = {.key = key,
+                                   .value = value,
+                                   .key_bytes = d.key_bytes,
+                                   .value_bytes = d.value_bytes,
+                                   .flags = (d.flags | POND_ENTRY_GROUP) & ~(POND_ENTRY_WIDE | POND_ENTRY_DEAD | POND_ENTRY_HOLE),
+                                   .sequence = d.sequence,
+                                   .expiry = d.expiry,
+                                   .stamp = stamp,
+                                   .hash = pond_hash(key, d.key_bytes, ref.g->hash_seed)};
+    if (!(d.flags & POND_ENTRY_GROUP) && content.value_bytes >= POND_STAMP_BYTES) content.value_bytes -= POND_STAMP_BYTES;
+    if (w->extra & 1 && pond_entry_units(&content) <= d.units) pond_entry_write(&ref, (uint32_t)entry, d.units, &content);
+    uint64_t word = pond_stamp_generation(stamp) + w->extra / 8u % 3u - 1 + (w->extra & 2 ? w->value << POND_GENERATION_BITS : 0);
+    if (w->extra & 4)
+        bed_write(bed, bed->geometry.groups_off + (pond_stamp_number(stamp) & bed->geometry.group_mask) * sizeof word, &word, sizeof word);
+}
+
 static void forge(const struct bed *bed, enum area area, const struct wound *w) {
     switch (area) {
+    case GROUPS: forge_group(bed, w); break;
     case FLIGHTS: forge_flight(bed, w); break;
     case REDO: forge_redo(bed, w); break;
     case MARKS: forge_marks(bed, w); break;

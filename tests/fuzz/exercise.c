@@ -55,6 +55,14 @@ static size_t any_key(struct user *u, unsigned char key[BED_KEY_BYTES_MAX]) {
 
 static void set_one(struct user *u, size_t bytes_max);
 
+/* A group, or (every second time) none. */
+static const char *any_group(struct user *u, size_t *bytes) {
+    uint64_t dice = support_below(&u->random, 2 * BED_GROUPS);
+    const char *name = dice < BED_GROUPS ? bed_group((uint32_t)dice) : NULL;
+    *bytes = name ? strlen(name) : 0;
+    return name;
+}
+
 /* ---- reading ---- */
 
 static void get_one(struct user *u) {
@@ -170,6 +178,7 @@ static void set_one(struct user *u, size_t bytes_max) {
     size_t key_bytes = any_key(u, key), bytes = support_log_size(&u->random, 1, bytes_max + 1) - 1;
     uint64_t ttl_ms = support_below(&u->random, 2) ? 0 : UINT64_C(1) << support_below(&u->random, 30);
     struct millpond_set options = {.ttl_ms = ttl_ms, .grace_ms = ttl_ms / 2, .when = (uint32_t)support_below(&u->random, 4), .version = 7};
+    options.group = any_group(u, &options.group_bytes);
     value = malloc(bytes ? bytes : 1);
     memset(value, (int)u->random.state & 255, bytes);
     if (support_below(&u->random, 3)) {
@@ -187,9 +196,12 @@ static void change_one(struct user *u) {
     unsigned char key[BED_KEY_BYTES_MAX];
     size_t key_bytes = any_key(u, key);
     struct millpond_incr create = {5, support_below(&u->random, 2) ? 60000 : 0};
+    struct millpond_set how = {0};
+    const char *group;
+    size_t group_bytes;
     int64_t number;
     int result;
-    switch (support_below(&u->random, 4)) {
+    switch (support_below(&u->random, 6)) {
     case 0:
         result = millpond_delete(u->pond, key, key_bytes);
         EXPECT(result == MILLPOND_OK || result == MILLPOND_MISS, "delete: %d", result);
@@ -197,6 +209,16 @@ static void change_one(struct user *u) {
     case 1:
         result = millpond_touch(u->pond, key, key_bytes, support_below(&u->random, 2) ? 0 : 100000);
         EXPECT(result == MILLPOND_OK || result == MILLPOND_MISS || result == MILLPOND_ERR_FULL, "touch: %d", result);
+        break;
+    case 2:
+        group = any_group(u, &group_bytes);
+        result = millpond_invalidate(u->pond, group, group_bytes);
+        EXPECT(result == (group ? MILLPOND_OK : MILLPOND_ERR_ARGUMENT), "invalidate: %d", result);
+        break;
+    case 3:
+        how.group = any_group(u, &how.group_bytes);
+        result = millpond_incr_ex(u->pond, key, key_bytes, 3, 5, &how, &number);
+        EXPECT(is_set_answer(result) || result == MILLPOND_ERR_NOT_A_NUMBER || result == MILLPOND_ERR_OVERFLOW, "incr_ex: %d", result);
         break;
     default:
         result = millpond_incr(u->pond, key, key_bytes, 3, support_below(&u->random, 2) ? &create : NULL, &number);
@@ -235,6 +257,8 @@ static int load(void *arg, const void *key, size_t key_bytes, struct millpond_lo
     touch(u, key, key_bytes);
     if (dice == 0) return MILLPOND_MISS;
     if (dice == 1) return 77;
+    if (dice == 2 && !(u->damage->flags & DAMAGE_READONLY))
+        millpond_invalidate(u->pond, bed_group((uint32_t)dice), 1); /* too late to be stored */
     load->value_bytes = support_log_size(&u->random, 1, 600) - 1;
     load->value = malloc(load->value_bytes ? load->value_bytes : 1);
     memset(load->value, (int)dice, load->value_bytes);
@@ -243,12 +267,14 @@ static int load(void *arg, const void *key, size_t key_bytes, struct millpond_lo
 }
 
 static struct millpond_fetch any_options(struct user *u) {
-    return (struct millpond_fetch){.ttl_ms = support_below(&u->random, 2) ? 0 : 5000,
-                                   .grace_ms = 3000,
-                                   .negative_ttl_ms = support_below(&u->random, 2) ? 0 : 2000,
-                                   .wait_ms = 1,
-                                   .load_max_ms = 1 + (uint32_t)support_below(&u->random, 100000),
-                                   .flags = (uint32_t)support_below(&u->random, 32)};
+    struct millpond_fetch options = {.ttl_ms = support_below(&u->random, 2) ? 0 : 5000,
+                                     .grace_ms = 3000,
+                                     .negative_ttl_ms = support_below(&u->random, 2) ? 0 : 2000,
+                                     .wait_ms = 1,
+                                     .load_max_ms = 1 + (uint32_t)support_below(&u->random, 100000),
+                                     .flags = (uint32_t)support_below(&u->random, 32)};
+    options.group = any_group(u, &options.group_bytes);
+    return options;
 }
 
 static void fetch_one(struct user *u) {
@@ -307,6 +333,7 @@ static void change_in(struct user *u, struct millpond_txn *txn) {
     unsigned char key[BED_KEY_BYTES_MAX], buf[300] = {0};
     size_t key_bytes = any_key(u, key), bytes = 0;
     struct millpond_incr create = {5, 0};
+    struct millpond_set how = {0};
     int result;
     switch (support_below(&u->random, 4)) {
     case 0:
@@ -325,7 +352,8 @@ static void change_in(struct user *u, struct millpond_txn *txn) {
                "txn_incr: %d", result);
         break;
     default:
-        result = millpond_txn_set(txn, key, key_bytes, buf, support_below(&u->random, sizeof buf), 0);
+        how.group = any_group(u, &how.group_bytes);
+        result = millpond_txn_set_ex(txn, key, key_bytes, buf, support_below(&u->random, sizeof buf), &how);
         EXPECT(result == MILLPOND_OK || result == MILLPOND_ERR_TOO_LARGE || result == MILLPOND_ERR_TXN_TOO_LARGE, "txn_set: %d", result);
     }
 }
@@ -348,9 +376,9 @@ static void snapshot_one(struct user *u) {
         items[i] = (struct millpond_mget){keys[i], any_key(u, keys[i]), bufs + (size_t)i * ROOM, ROOM, 0, 0};
     int result = millpond_snapshot(u->pond, items, MANY);
     /* A mark says that the file was replaced, by one that is not there: whoever may write takes the mark away. */
-    EXPECT(result == MILLPOND_OK ||
-               (u->damage->flags & DAMAGE_READONLY && (result == MILLPOND_ERR_BUSY || result == MILLPOND_ERR_REPLACED)),
-           "snapshot: %d", result);
+    EXPECT(
+        result == MILLPOND_OK || (u->damage->flags & DAMAGE_READONLY && (result == MILLPOND_ERR_BUSY || result == MILLPOND_ERR_REPLACED)),
+        "snapshot: %d", result);
     for (unsigned i = 0; i < MANY && result == MILLPOND_OK; i++)
         if (items[i].result == MILLPOND_OK) {
             EXPECT(items[i].value_bytes <= ROOM, "snapshot: %zu bytes", items[i].value_bytes);
@@ -432,6 +460,15 @@ static void require_that_it_works(struct user *u) {
         EXPECT(result == MILLPOND_OK, "delete, after a repair and a set: %d", result);
         result = millpond_get(u->pond, key, key_bytes, back, sizeof back, &bytes);
         EXPECT(result == MILLPOND_MISS, "get, after a repair and a delete: %d", result);
+        struct millpond_set how = {.group = bed_group(i), .group_bytes = strlen(bed_group(i))};
+        result = millpond_set_ex(u->pond, key, key_bytes, value, sizeof value, &how);
+        EXPECT(result == MILLPOND_OK, "set in a group, after a repair: %d", result);
+        result = millpond_get(u->pond, key, key_bytes, back, sizeof back, &bytes);
+        EXPECT(result == MILLPOND_OK && bytes == sizeof back && memcmp(back, value, bytes) == 0, "get, after a set in a group: %d", result);
+        result = millpond_invalidate(u->pond, how.group, how.group_bytes);
+        EXPECT(result == MILLPOND_OK, "invalidate, after a repair: %d", result);
+        result = millpond_get(u->pond, key, key_bytes, back, sizeof back, &bytes);
+        EXPECT(result == MILLPOND_MISS, "get, after a repair and an invalidation: %d", result);
     }
 }
 
