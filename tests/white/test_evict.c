@@ -333,6 +333,16 @@ Test(evict, a_share_that_cannot_have_been_learnt_is_taken_for_the_nearer_bound) 
     }
 }
 
+Test(evict, a_step_is_an_eighth_of_a_segment_where_entries_are_larger) {
+    white_free(w);
+    w = white_new(&(struct white_shape){.size_bytes = 4 << 20, .segment_bytes = 16 << 10, .entry_bytes = 200000});
+    ref = pond_ref_of(&w->map, 0);
+    full();
+    cr_assert_lt(ref.shard->items, ref.g->segment_count);
+    leaves_and_comes_back(1, POND_SMALL);
+    cr_assert_float_eq(percent(), 10 + 12.5 / ref.g->segment_count, 1e-4, "%.6f", percent());
+}
+
 Test(evict, garbage_as_counts_teaches_by_bounded_steps) {
     static const uint64_t counts[] = {UINT64_MAX, UINT64_MAX / 2, UINT64_C(1) << 33};
     for (unsigned i = 0; i < 3; i++) {
