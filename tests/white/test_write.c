@@ -114,3 +114,56 @@ Test(write, a_refused_set_takes_no_hole) {
     cr_assert_eq(where_of(1), hole);
     white_require_whole(&ref);
 }
+
+/* Every segment counts the units that live in it, as they follow from the slots. */
+static void require_live_units(void) {
+    uint32_t live[1024] = {0};
+    cr_assert_leq(ref.g->segment_count, 1024);
+    for (uint32_t b = 0; b < ref.g->bucket_count; b++)
+        for (unsigned i = 0; i < POND_BUCKET_SLOTS; i++) {
+            uint64_t word = ref.buckets[b].slot[i];
+            if (word == 0) continue;
+            uint32_t where = pond_slot_where(word);
+            live[pond_segment_of(ref.g, where)] += pond_word_units(*(const uint64_t *)(const void *)pond_ref_at(&ref, where));
+        }
+    for (uint32_t i = 0; i < ref.g->segment_count; i++)
+        cr_assert_eq(ref.table[i].live_units, live[i], "segment %u counts %u units, %u live in it", i, ref.table[i].live_units, live[i]);
+}
+
+/* Old and new entries in the same segment and in others, by holes and by appending, under conditions and without. */
+Test(write, the_segments_of_the_old_and_of_the_new_entry_know_what_lives_in_them) {
+    enum { KEYS = 400 };
+    struct support_random random = support_seed("live");
+    for (uint64_t key = 0; key < KEYS; key++) cr_assert_eq(white_put(w, key, 0, VALUE_BYTES, 0), MILLPOND_OK);
+    cr_assert_gt(pond_segment_of(ref.g, where_of(KEYS - 1)), 1, "they fill several segments");
+    require_live_units();
+    for (uint64_t turn = 1; turn <= 300; turn++) {
+        uint64_t key = support_below(&random, KEYS);
+        size_t bytes = support_below(&random, 2) ? VALUE_BYTES : support_below(&random, 2 * VALUE_BYTES);
+        if (support_below(&random, 4))
+            cr_assert_eq(white_put(w, key, turn, bytes, support_below(&random, 3) ? 0 : 3600000), MILLPOND_OK);
+        else
+            white_delete(w, key);
+        require_live_units();
+    }
+    white_require_whole(&ref);
+}
+
+/* Eight keys of one home: one of them lives in its other bucket, and is found there by whoever overwrites or deletes it. */
+Test(write, a_key_in_its_other_bucket_is_overwritten_there) {
+    uint64_t keys[POND_BUCKET_SLOTS + 1], key = 0;
+    unsigned n = 0;
+    uint32_t home = place_of(1).home;
+    for (; n <= POND_BUCKET_SLOTS; key++)
+        if (place_of(key).home == home && place_of(key).other != home) keys[n++] = key;
+    for (unsigned i = 0; i < n; i++) cr_assert_eq(white_put(w, keys[i], 0, VALUE_BYTES, 0), MILLPOND_OK);
+    cr_assert_eq(ref.buckets[home].spill, 1);
+    for (uint64_t version = 1; version < 4; version++) {
+        for (unsigned i = 0; i < n; i++) cr_assert_eq(white_put(w, keys[i], version, VALUE_BYTES, 0), MILLPOND_OK);
+        cr_assert_eq(ref.shard->items, n);
+        for (unsigned i = 0; i < n; i++) cr_assert_eq(white_expect(w, keys[i], version, VALUE_BYTES), MILLPOND_OK);
+    }
+    white_require_whole(&ref);
+    for (unsigned i = 0; i < n; i++) cr_assert_eq(white_delete(w, keys[i]), MILLPOND_OK);
+    cr_assert(ref.shard->items == 0 && ref.buckets[home].spill == 0);
+}
