@@ -33,7 +33,7 @@ def main():
     p.add_argument("--set-shared", type=float, required=True, help="ns between sets of one shard when two cores write it")
     p.add_argument("--get", type=float, required=True, help="ns of a get")
     p.add_argument("--under-lock", type=float, default=0.6, help="share of a set that lies under the lock")
-    p.add_argument("--lines", type=int, default=8, help="lines of a shard's header that a set writes")
+    p.add_argument("--lines", type=int, default=5, help="lines of a shard's header that a set writes")
     p.add_argument("--items", type=int, default=1000000)
     p.add_argument("--shards", type=int, nargs="*", default=[8, 64, 256])
     a = p.parse_args()
