@@ -30,7 +30,7 @@ static const uint8_t area_of_byte[32] = {IDENTITY, IDENTITY, LIVING,  LIVING,  R
 /* Those that came later have bytes of their own, so that older inputs mean what they meant. */
 #define LATER_AREAS 232u
 static enum area area_of_number(uint8_t byte) {
-    static const enum area later[] = {FLIGHTS, FLIGHTS, REDO, REDO, MARKS, GROUPS};
+    static const enum area later[] = {FLIGHTS, FLIGHTS, REDO, REDO, GROUPS, MARKS};
     return byte < LATER_AREAS ? (enum area)area_of_byte[byte % sizeof area_of_byte] : later[(byte - LATER_AREAS) / 4u];
 }
 
