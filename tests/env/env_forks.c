@@ -275,6 +275,7 @@ static void call_in_turn(unsigned turn, uint64_t *added) {
 static int handlers(void *arg) {
     (void)arg;
     begin("handler.pond");
+    get(0); /* a thread's first get takes a reader slot, for which a handler that interrupted it would wait (millpond.h, caveats) */
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
     struct itimerval every = {{0, 120}, {0, 120}}, never = {{0, 0}, {0, 0}};
     uint64_t until = support_now_ns() + wanted_seconds * 1000000000, added = 0;
