@@ -10,7 +10,7 @@
 /* Below this counter an entry of the small queue leaves; from it on, it goes to the main queue. */
 #define POND_PROMOTE_HITS 2u
 /* Hot units of a hundred from which on a victim is kept as it is (relinked); how often in a row that may be done. */
-#define POND_RELINK_PERCENT 80u
+#define POND_RELINK_PERCENT 90u
 #define POND_RELINKS_MAX    16u
 
 /* With less than this much of a hundred units live, no live entry leaves: the emptiest segment is packed instead. */

@@ -2,8 +2,8 @@
 /* Making room, in instalments.
  *
  * A victim (evict.c chooses it) is walked from its start to its tail, in one of four ways:
- *   SCAN   is it hot? Counts the units of entries that would be kept; ends early when a fifth is cold.      -> COOL or DROP
- *   COOL   it is (80 %): every counter is lowered and the whole segment goes back to the head of the main queue, uncopied (a relink)
+ *   SCAN   is it hot? Counts the units of entries that would be kept; ends early when a tenth is cold.       -> COOL or DROP
+ *   COOL   it is (90 %): every counter is lowered and the whole segment goes back to the head of the main queue, uncopied (a relink)
  *   DROP   it is not: what is hot is copied to the main queue, what is not leaves; then the segment is free
  *   PACK   the shard is not short of memory but of whole segments (dead entries fill them): everything that lives is copied, nothing leaves
  * S3-FIFO decides what is hot: in the small queue a counter of 2 or more, in the main queue of 1 or more, which is then lowered.
