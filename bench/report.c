@@ -22,7 +22,6 @@ void report_open(struct json *json, const struct args_json *wish) {
     json->out = wish->path ? fopen(wish->path, "we") : stdout;
     if (!json->out)
         host_fail("%s: cannot be written: %s; choose another file for --json", wish->path, strerror(errno));
-    report_object(json, NULL);
 }
 
 void report_close(struct json *json) {
@@ -162,6 +161,7 @@ void report_latency(struct json *json, const char *key, const struct histogram *
 
 void report_preamble(struct json *json, const char *verb) {
     char machine[512];
+    report_object(json, NULL);
     host_describe(machine, sizeof machine);
     report_text(json, "verb", verb);
     report_text(json, "version", millpond_version());

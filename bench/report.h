@@ -38,7 +38,8 @@ void report_text(struct json *json, const char *key, const char *value); /* NULL
 void report_bool(struct json *json, const char *key, bool value);
 /* An object of percentiles: count, p50, p90, p99, p99.9, p99.99, max; nanoseconds. */
 void report_latency(struct json *json, const char *key, const struct histogram *histogram);
-/* Members that every document begins with: what was run, by which version, on which machine. */
+/* Begins the document, whose figures are there by now: what was run, by which version, on which machine. Nothing was written before, so
+ * that a failure leaves nothing half said. */
 void report_preamble(struct json *json, const char *verb);
 
 /* ---- tables ---- */

@@ -424,6 +424,10 @@ Test(verbs, replay_puts_several_sizes_side_by_side) {
     cr_assert(!draws || file_says("out.svg", "miss ratio by size"));
     json_decref(root);
     program_free(&program);
+    PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "20", "--json");
+    cr_assert_eq(program.status, 3, "%s", program.err);
+    cr_assert_str_eq(program.out, "", "half a document");
+    program_free(&program);
     PROGRAM_RUN(&program, "replay", program_path("trace"), "--items", "300,1500", "--file", program_path("kept"));
     cr_assert_eq(program.status, 2, "%s", program.err);
     program_free(&program);
