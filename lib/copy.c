@@ -59,7 +59,7 @@ struct entry {
 /* The chunks of a value, one behind the other. 1; 0: not whole; -1: no memory. */
 static int gather(struct copying *c, const struct pond_ref *ref, struct entry *e) {
     uint64_t bytes = pond_root_bytes(e->at, &e->d), done = 0;
-    if (bytes > ref->g->max_item_bytes) return 0;
+    if (bytes == 0 || bytes > ref->g->max_item_bytes) return 0; /* an empty value has no chunks */
     if (bytes > c->room) {
         unsigned char *larger = realloc(c->value, bytes);
         if (!larger) return -1;
