@@ -41,13 +41,18 @@ static void delete_any(struct ledger *ledger, struct millpond *pond) {
     ledger_delete(ledger, pond, key);
 }
 static void add_small(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 300); }
+/* Beside others that are all read, and so stay until there is no slot left. */
+static void add_beside_read(struct ledger *ledger, struct millpond *pond) {
+    for (uint32_t i = ledger->count > 160 ? ledger->count - 160 : 0; i < ledger->count; i++) ledger_look(ledger, pond, i, false);
+    add_tiny(ledger, pond);
+}
 static void add_large(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 3500); }
 
 const struct brink brinks[] = {
     {"a set that moves an entry", "displace", scenario_come_and_go, moves, 1, 60},
     {"a set away from home", "displace", add_tiny, away, 1, 40},
     {"a delete away from home", "displace", delete_any, not_away, 1, 30},
-    {"a set that finds the index full", "displace", add_tiny, index_evictions, 1, 25},
+    {"a set that finds the index full", "displace", add_beside_read, index_evictions, 1, 25},
     {"a set that drops entries", "evict what is cold", add_small, evictions, 3, 40},
     {"a set that promotes an entry", "evict and promote", add_small, copied, 1, 40},
     {"a set that frees a segment", "evict what is cold", add_small, freed, 1, 30},
