@@ -41,24 +41,23 @@ static void delete_any(struct ledger *ledger, struct millpond *pond) {
     ledger_delete(ledger, pond, key);
 }
 static void add_small(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 300); }
-/* Beside others that are all read, and so stay until there is no slot left. */
-static void add_beside_read(struct ledger *ledger, struct millpond *pond) {
+/* What is read stays until there is no slot left. */
+static void read_all(struct ledger *ledger, struct millpond *pond) {
     for (uint32_t i = ledger->count > 160 ? ledger->count - 160 : 0; i < ledger->count; i++) ledger_look(ledger, pond, i, false);
-    add_tiny(ledger, pond);
 }
 static void add_large(struct ledger *ledger, struct millpond *pond) { ledger_add(ledger, pond, 3500); }
 
 const struct brink brinks[] = {
-    {"a set that moves an entry", "displace", scenario_come_and_go, moves, 1, 60},
-    {"a set away from home", "displace", add_tiny, away, 1, 40},
-    {"a delete away from home", "displace", delete_any, not_away, 1, 30},
-    {"a set that finds the index full", "displace", add_beside_read, index_evictions, 1, 25},
-    {"a set that drops entries", "evict what is cold", add_small, evictions, 3, 40},
-    {"a set that promotes an entry", "evict and promote", add_small, copied, 1, 40},
-    {"a set that frees a segment", "evict what is cold", add_small, freed, 1, 30},
-    {"a set that relinks a segment", "relink what is hot", add_small, relinks, 1, 30},
-    {"a set that copies a chunk", "evict in chunks", add_large, copied, 1, 40},
-    {"a set that removes what is over", "recycle what is over", add_small, expirations, 2, 25},
+    {"a set that moves an entry", "displace", scenario_come_and_go, moves, 1, 60, NULL},
+    {"a set away from home", "displace", add_tiny, away, 1, 40, NULL},
+    {"a delete away from home", "displace", delete_any, not_away, 1, 30, NULL},
+    {"a set that finds the index full", "displace", add_tiny, index_evictions, 1, 25, read_all},
+    {"a set that drops entries", "evict what is cold", add_small, evictions, 3, 40, NULL},
+    {"a set that promotes an entry", "evict and promote", add_small, copied, 1, 40, NULL},
+    {"a set that frees a segment", "evict what is cold", add_small, freed, 1, 30, NULL},
+    {"a set that relinks a segment", "relink what is hot", add_small, relinks, 1, 30, NULL},
+    {"a set that copies a chunk", "evict in chunks", add_large, copied, 1, 40, NULL},
+    {"a set that removes what is over", "recycle what is over", add_small, expirations, 2, 25, NULL},
 };
 const size_t brink_count = sizeof brinks / sizeof *brinks;
 
@@ -84,15 +83,18 @@ struct scenario brink_scenario(const struct brink *brink) {
 }
 
 void brink_find(const struct brink *brink, const struct scenario *scenario, struct ground *ground, struct ledger *ledger) {
-    struct one_act one = {scenario, ground, ledger};
+    struct scenario before = *scenario;
+    before.act = brink->before;
+    struct one_act one = {scenario, ground, ledger}, first = {&before, ground, ledger};
     crash_trying("%s: going to the brink", scenario->sentence);
     ground_occupy(ground, true);
     for (int i = 0; i < ACTS_MAX; i++) {
+        if (brink->before) crash_run(act, &first, "the process that makes ready");
         struct ledger *facts = ledger_copy(ledger);
-        uint64_t before = brink->grows(ground);
+        uint64_t had = brink->grows(ground);
         ground_keep(ground);
         crash_run(act, &one, "the process that acts");
-        if (brink->grows(ground) >= before + brink->by) {
+        if (brink->grows(ground) >= had + brink->by) {
             ground_put_back(ground);
             ledger_put(ledger, facts);
             free(facts);

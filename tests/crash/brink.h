@@ -14,6 +14,8 @@ struct brink {
     uint64_t (*grows)(struct ground *ground);
     uint64_t by;
     size_t most; /* deaths in the short form */
+    /* What goes before each act, by itself and not killed; NULL: nothing. */
+    void (*before)(struct ledger *ledger, struct millpond *pond);
 };
 
 extern const struct brink brinks[];
