@@ -85,11 +85,10 @@ static uint64_t segment_bytes_for(uint64_t shard_bytes, uint32_t shards, uint64_
     return bytes / POND_UNIT_BYTES * POND_UNIT_BYTES;
 }
 
-/* Segments for so much room, with their descriptors: about of the size that was chosen, and as many and as large as leaves least of the
- * room over, at their ends and behind the last one. */
+/* Segments for so much room, with their descriptors: about of the size and number that were chosen, and as many and as large as leaves
+ * least of the room over, at their ends and behind the last one. */
 static void fit_segments(struct pond_identity *id, uint64_t room, uint64_t entry) {
-    uint64_t most = 0, count = room / (id->segment_bytes + sizeof(struct pond_segment));
-    id->segment_count = (uint32_t)count;
+    uint64_t most = 0, count = id->segment_count;
     if (id->segment_bytes / entry < FIT_ENTRIES_MIN) return;
     for (uint64_t n = count; n > count - count / FIT_PART; n--) {
         uint64_t bytes = (room / n - sizeof(struct pond_segment)) / entry * entry;
@@ -160,8 +159,9 @@ const char *pond_layout_plan(const struct millpond_options *o, unsigned processo
     uint64_t index = (uint64_t)id->bucket_count * sizeof(struct pond_bucket) + (uint64_t)id->ghost_count * sizeof(struct pond_ghost_bucket);
     if (index + POND_SEGMENTS_MIN * (id->segment_bytes + sizeof(struct pond_segment)) + 64 > room)
         return "fewer than 8 segments would fit; give smaller segments, fewer shards or a larger size";
-    id->segment_count = (uint32_t)((room - index - 64) / (id->segment_bytes + sizeof(struct pond_segment)));
-    if (!o->segment_bytes) fit_segments(id, room - index - 64, entry);
+    room -= index + 64;
+    id->segment_count = (uint32_t)(room / (id->segment_bytes + sizeof(struct pond_segment)));
+    if (!o->segment_bytes) fit_segments(id, room, entry);
 
     uint64_t data = (uint64_t)id->segment_count * id->segment_bytes;
     if (o->max_item_bytes > data / 2)
