@@ -105,11 +105,12 @@ static void count_key(struct known *k) {
     int result = millpond_incr(pond, k->key, k->key_bytes, delta, make ? &create : NULL, &result_value);
     int right = k->there && !k->counter ? MILLPOND_ERR_NOT_A_NUMBER : k->there || make ? MILLPOND_OK : MILLPOND_MISS;
     /* A random value of a few bytes may happen to be a number: then the reference asks what it was. */
-    if (k->there && !k->counter && k->bytes < 3 && result == MILLPOND_OK) {
+    if (k->there && !k->counter && k->bytes > 0 && k->bytes < 8 && result == MILLPOND_OK) {
+        char *end;
         support_fill(value, k->bytes, k->seed);
         value[k->bytes] = 0;
-        k->number = strtoll((char *)value, NULL, 10);
-        right = MILLPOND_OK;
+        k->number = strtoll((char *)value, &end, 10);
+        if (end == (char *)value + k->bytes) right = MILLPOND_OK;
     }
     AGREE(result == right, "call %" PRIu64 ", incr of key %zu: %d and not %d", done.calls, number_of(k), result, right);
     if (result != MILLPOND_OK) return;
